@@ -1,0 +1,183 @@
+"""The life of a checkout: what a snapshot does to it, and which event that is.
+
+    active ──► abandoned ──► active …        the shopper left, and came back
+       │           │
+       ▼           ▼
+    completed   recovered                    bought; recovered if the checkout had been abandoned before
+
+Completion is final. What arrives after it may still fill in details, but changes neither the status's
+meaning nor the event: the write keeps the completion's event, so nobody is told anything new about a
+shopper who has paid.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from checkout_recovery.checkout.event import Event, EventType, event_id
+from checkout_recovery.checkout.merge import digest_of, merge, stamp_of, time_of
+from checkout_recovery.checkout.snapshot import Details, Snapshot
+
+REMEMBERED_EVENTS = 128
+"""How many provider event ids a checkout remembers; senders retry for at most 48 h (BigCommerce)."""
+_MARK_CHARS = 12
+
+
+class Status(StrEnum):
+    ACTIVE = "active"
+    ABANDONED = "abandoned"
+    COMPLETED = "completed"
+    RECOVERED = "recovered"
+
+
+class Unchanged(StrEnum):
+    """Why a snapshot changes nothing."""
+
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+
+
+class Checkout(BaseModel):
+    """One checkout of one store as it stands, with the event that its last write was."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store_id: str
+    checkout_id: str
+    alias: str | None = None
+    sequence: int = 0
+    """The item's version: one more with every write. 0 has never been written."""
+    status: Status = Status.ACTIVE
+    event: Event | None = None
+    details: Details = Details()
+    newest: str = ""
+    """The stamp of the newest telling (see `merge`)."""
+    sources: dict[str, str] = {}
+    seen: str = ""
+    """Marks of the events already applied, newest last."""
+    discarded: bool = False
+    """The provider deleted the checkout: it is never found abandoned."""
+    created_at: datetime | None = None
+    """The earliest time that any telling names."""
+    updated_at: datetime | None = None
+    """The newest time that any telling names."""
+    first_abandoned_at: datetime | None = None
+    abandoned_at: datetime | None = None
+    """When it was last found abandoned."""
+    purchased_at: datetime | None = None
+    """The earliest telling of the purchase."""
+    due_at: datetime | None = None
+    """When it counts as abandoned if nothing else happens; None while nothing is waited for."""
+
+    @property
+    def is_complete(self) -> bool:
+        return self.purchased_at is not None
+
+    def apply(self, snapshot: Snapshot, now: datetime, abandon_after: timedelta) -> Self | Unchanged:
+        """Returns the checkout after `snapshot`, or why nothing changes.
+
+        Args:
+            now: the time of arrival, UTC.
+            abandon_after: how long this checkout may be quiet before it counts as abandoned.
+        """
+        digest = snapshot.digest()
+        stamp = stamp_of(snapshot, digest, now, self.newest)
+        mark = _mark(snapshot.event_id, digest)
+        if self._has_seen(mark) or stamp == self.newest or self._repeats(snapshot, digest):
+            return Unchanged.DUPLICATE
+        if snapshot.discarded and not self.sequence:
+            return Unchanged.STALE  # nothing is known that could be discarded
+        told = self._told(snapshot, stamp)
+        if stamp < self.newest and told == self:
+            return Unchanged.STALE
+        return told._written(self, snapshot, stamp, mark, now, abandon_after)
+
+    def _has_seen(self, mark: str) -> bool:
+        marks = (self.seen[at : at + _MARK_CHARS] for at in range(0, len(self.seen), _MARK_CHARS))
+        return mark in marks
+
+    def _repeats(self, snapshot: Snapshot, digest: str) -> bool:
+        """Whether a telling without id and time says only what the newest said."""
+        anonymous = snapshot.event_id is None and snapshot.event_time is None
+        return anonymous and digest == digest_of(self.newest)
+
+    def _told(self, snapshot: Snapshot, stamp: str) -> Self:
+        """Merges what the snapshot says, wherever it belongs in time; status and event follow."""
+        details, sources = merge(self.details, self.sources, self.newest, snapshot.details, stamp)
+        time = time_of(stamp)
+        facts = {
+            "details": details,
+            "sources": sources,
+            "alias": self.alias or snapshot.alias,
+            "created_at": _earliest(self.created_at, time),
+        }
+        if snapshot.completed:
+            facts["purchased_at"] = _earliest(self.purchased_at, time)
+        if snapshot.abandoned:
+            facts["first_abandoned_at"] = _earliest(self.first_abandoned_at, time)
+            facts["abandoned_at"] = max(self.abandoned_at or time, time)
+        return self.model_copy(update=facts)
+
+    def _written(
+        self,
+        before: Self,
+        snapshot: Snapshot,
+        stamp: str,
+        mark: str,
+        now: datetime,
+        abandon_after: timedelta,
+    ) -> Self:
+        newer = stamp > before.newest
+        sequence = before.sequence + 1
+        changes = {
+            "sequence": sequence,
+            "status": self._status(snapshot, newer),
+            "seen": (before.seen + mark)[-REMEMBERED_EVENTS * _MARK_CHARS :],
+        }
+        if newer:
+            changes |= {"newest": stamp, "updated_at": time_of(stamp), "discarded": snapshot.discarded}
+        if newer or self.is_complete:
+            waits = changes["status"] is Status.ACTIVE and not snapshot.discarded
+            changes["due_at"] = now + abandon_after if waits else None
+        if not before.is_complete:
+            kind = self._event_type(before, snapshot, newer)
+            changes["event"] = Event(
+                id=event_id(self.store_id, self.checkout_id, sequence), type=kind, time=now
+            )
+        return self.model_copy(update=changes)
+
+    def _status(self, snapshot: Snapshot, newer: bool) -> Status:
+        if self.purchased_at is not None:
+            return Status.RECOVERED if self._was_recovered() else Status.COMPLETED
+        if not newer:
+            return self.status
+        return Status.ABANDONED if snapshot.abandoned else Status.ACTIVE
+
+    def _was_recovered(self) -> bool:
+        left, bought = self.first_abandoned_at, self.purchased_at
+        return left is not None and bought is not None and left <= bought
+
+    def _event_type(self, before: Self, snapshot: Snapshot, newer: bool) -> EventType:
+        if self.is_complete:
+            return EventType.RECOVERED if self._was_recovered() else EventType.COMPLETED
+        if newer and snapshot.abandoned:
+            return EventType.ABANDONED
+        if not before.sequence:
+            return EventType.CREATED
+        if newer and before.status is Status.ABANDONED and not snapshot.discarded:
+            return EventType.RESUMED
+        return EventType.UPDATED
+
+
+def _mark(event: str | None, digest: str) -> str:
+    """What is remembered of an applied event: its id with its content, so a reused id hides no news."""
+    if event is None:
+        return ""
+    return blake2b(f"{event}\n{digest}".encode(), digest_size=_MARK_CHARS // 2).hexdigest()
+
+
+def _earliest(held: datetime | None, told: datetime) -> datetime:
+    return min(held, told) if held else told

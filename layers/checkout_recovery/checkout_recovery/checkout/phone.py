@@ -1,0 +1,62 @@
+"""Phone numbers: kept as they were given, with the E.164 form where there is one."""
+
+import functools
+
+import phonenumbers
+from pydantic import BaseModel, ConfigDict
+
+
+class Phone(BaseModel):
+    """A shopper's number.
+
+    Half-typed numbers are kept too: `e164` is then None, and `number` is what was typed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: str
+    """As the provider gave it, often without a country code."""
+    dial_code: str | None = None
+    """The country's calling code as given, for example ``91`` or ``+91``."""
+    e164: str | None = None
+    """``+919876543210``, or None where no numbering plan knows the number."""
+
+    @classmethod
+    def of(cls, number: str, dial_code: str | None = None, international: str | None = None) -> "Phone":
+        """Builds a phone; `international` is the provider's own full form, where it sends one."""
+        return cls(number=number, dial_code=dial_code, e164=_e164(number, dial_code, international))
+
+    @property
+    def country_code(self) -> str | None:
+        """The calling code's digits, as given or else read from the number."""
+        if self.dial_code:
+            return self.dial_code.lstrip("+")
+        return str(phonenumbers.parse(self.e164).country_code) if self.e164 else None
+
+    @property
+    def national_number(self) -> str:
+        """The number without its country code where that is known, else as it was given."""
+        return str(phonenumbers.parse(self.e164).national_number) if self.e164 else self.number
+
+
+@functools.lru_cache(maxsize=1024)
+def _e164(number: str, dial_code: str | None, international: str | None) -> str | None:
+    code = (dial_code or "").strip().lstrip("+")
+    candidates = [international or "", number]
+    if code.isdigit():
+        # Some senders repeat the dial code inside the number: try it as it stands last.
+        candidates += [f"+{code}{number}", f"+{number}"]
+    for candidate in candidates:
+        if candidate.strip().startswith("+") and (e164 := _valid(candidate)):
+            return e164
+    return None
+
+
+def _valid(candidate: str) -> str | None:
+    try:
+        parsed = phonenumbers.parse(candidate)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(parsed):
+        return None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)

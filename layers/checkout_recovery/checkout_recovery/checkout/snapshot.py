@@ -1,0 +1,192 @@
+"""A snapshot: what one request of a provider tells about one checkout.
+
+Providers' adapters make snapshots; `Checkout.apply` merges them. None means that the snapshot says
+nothing about that part, so an older telling of it stands. Whatever a provider sends that no field here
+describes is kept in the `extra` of the part that it came in.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from checkout_recovery.checkout.phone import Phone
+
+FUNNEL = (
+    "INITIATED",
+    "PHONE_ENTERED",
+    "OTP_VERIFIED",
+    "ADDRESS_LOADED",
+    "ADDRESS_SHIPPING_SELECTED",
+    "PAYMENT_LOADED",
+    "PAYMENT_INITIATED",
+    "COMPLETED",
+)
+"""The known stages of a checkout in the order in which a shopper passes them (FlexyPe's names)."""
+
+
+class Consent(StrEnum):
+    """Whether the shopper agreed to WhatsApp messages. E-mail or SMS consent is not that: it is unknown."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+
+
+class Part(BaseModel):
+    """A piece of a checkout: immutable, and no field goes unnoticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    extra: dict[str, Any] = {}
+    """What the provider sent here and nobody described, as it was sent."""
+
+
+class Address(Part):
+    """A shipping address as far as it was typed; a postal code alone is common."""
+
+    name: str | None = None
+    phone: str | None = None
+    address1: str | None = None
+    address2: str | None = None
+    city: str | None = None
+    zip: str | None = None
+    province: str | None = None
+    province_code: str | None = None
+    """ISO 3166-2, for example ``GJ``."""
+    country: str | None = None
+    country_code: str | None = None
+    """ISO 3166-1 alpha-2, for example ``IN``."""
+
+
+class Variant(Part):
+    """The variant of a product that is in the cart."""
+
+    variant_id: str | None = None
+    title: str | None = None
+    price: Decimal | None = None
+    compare_at_price: Decimal | None = None
+    """The price before discounts that the shop shows struck through."""
+
+
+class Item(Part):
+    """One line of the cart. Amounts are in the cart's currency; `price` is per unit after discounts."""
+
+    product_id: str | None = None
+    variant_id: str | None = None
+    title: str | None = None
+    handle: str | None = None
+    image_url: str | None = None
+    quantity: int | None = None
+    grams: Decimal | None = None
+    """Weight of one unit."""
+    price: Decimal | None = None
+    discount: Decimal | None = None
+    total_discount: Decimal | None = None
+    sub_total_price: Decimal | None = None
+    """The line before discounts."""
+    total_price: Decimal | None = None
+    """The line as payable."""
+    single_variant: bool | None = None
+    variant: Variant | None = None
+    properties: list[Any] = []
+
+
+class Cart(Part):
+    """Everything in the cart, and what it comes to. Replaced as a whole by a newer telling."""
+
+    items: tuple[Item, ...] = ()
+    coupons: list[Any] = []
+    currency: str | None = None
+    """ISO 4217; None where nobody said: never assumed."""
+    discount: Decimal | None = None
+    total: Decimal | None = None
+    """What the shopper has to pay."""
+
+
+class Shop(Part):
+    """The shop as the provider names it."""
+
+    id: str | None = None
+    name: str | None = None
+    shopify_domain: str | None = None
+    link: str | None = None
+    """The shop's own address as given: a URL (``https://my-store.com``) or a bare domain."""
+
+
+class Client(Part):
+    """The shopper's device and request."""
+
+    ip: str | None = None
+    referer: str | None = None
+    user_agent: str | None = None
+    fingerprint: str | None = None
+
+
+class Attribution(Part):
+    """Where the shopper came from."""
+
+    original_referer: str | None = None
+    referer_host: str | None = None
+    landing_page: str | None = None
+    utm: list[Any] = []
+    """Key–value pairs of the landing page's URL, as given."""
+    fbc: str | None = None
+    fbp: str | None = None
+
+
+class Details(Part):
+    """Every part that a snapshot may tell and a checkout holds. Each merges on its own: newest telling wins."""
+
+    phone: Phone | None = None
+    email: str | None = None
+    name: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    consent: Consent | None = None
+    """None is unknown, and unknown is never granted."""
+    address: Address | None = None
+    """Merges field by field, so a partial address adds to what was typed before."""
+    cart: Cart | None = None
+    stage: str | None = None
+    """Where the shopper is in the funnel, in the provider's word; `FUNNEL` lists the known ones."""
+    checkout_url: str | None = None
+    """Resumes the checkout: a credential, never in a log."""
+    cart_token: str | None = None
+    shop: Shop | None = None
+    client: Client | None = None
+    attribution: Attribution | None = None
+    order_id: str | None = None
+    completed_at: datetime | None = None
+    """When the order was placed, by the provider's word."""
+
+
+class Snapshot(BaseModel):
+    """One telling of one checkout.
+
+    Two snapshots with equal `digest` say the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkout_id: str = Field(min_length=1, max_length=512)
+    alias: str | None = None
+    """A second id of the same checkout, by which some of the provider's events name it."""
+    event_id: str | None = None
+    """The provider's id of this event; the same again when it resends."""
+    event_time: datetime | None = None
+    """When it happened, by the provider's clock, UTC. None where the provider does not say or garbles it."""
+    completed: bool = False
+    """The shopper has bought."""
+    abandoned: bool = False
+    """The provider itself says that the shopper has left."""
+    discarded: bool = False
+    """The provider has deleted the checkout: there is nothing left to come back to."""
+    details: Details = Details()
+
+    def digest(self) -> str:
+        """Tells content apart: 12 hex digits over everything but the event's id."""
+        content = self.model_dump_json(exclude={"event_id"}, exclude_defaults=True)
+        return blake2b(content.encode(), digest_size=6).hexdigest()

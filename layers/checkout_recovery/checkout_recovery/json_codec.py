@@ -1,0 +1,105 @@
+"""The one JSON reader and writer: exact numbers, no duplicate keys, nothing that cannot be written again.
+
+Numbers stay what they were: integers of any reasonable size are ``int``, all others ``Decimal``, so
+``170.00`` leaves as ``170.00`` and an id beyond 2**53 keeps its last digits.
+"""
+
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import simplejson
+
+MAX_DEPTH = 32
+MAX_NUMBER_CHARS = 40
+MAX_EXPONENT = 30
+
+_encoder = simplejson.JSONEncoder(
+    use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+)
+
+
+class JsonError(ValueError):
+    """The bytes are not JSON that can be kept faithfully; the message holds no part of them."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise JsonError("an object repeats a key")
+    return members
+
+
+def _integer(literal: str) -> int:
+    if len(literal) > MAX_NUMBER_CHARS:
+        raise JsonError("a number has too many digits")
+    return int(literal)
+
+
+def _decimal(literal: str) -> Decimal:
+    if len(literal) > MAX_NUMBER_CHARS:
+        raise JsonError("a number has too many digits")
+    number = Decimal(literal)
+    if number and abs(number.adjusted()) > MAX_EXPONENT:
+        raise JsonError("a number is out of range")
+    return number
+
+
+def _constant(_: str) -> NoReturn:
+    raise JsonError("NaN and Infinity are not JSON")
+
+
+_decoder = simplejson.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=_decimal,
+    parse_constant=_constant,
+    allow_nan=True,  # so that parse_constant names the fault
+)
+_trusted = simplejson.JSONDecoder(use_decimal=True)
+
+
+def parse(body: bytes) -> Any:
+    """Reads JSON from a stranger.
+
+    Raises:
+        JsonError: not UTF-8, not JSON, repeated keys, NaN, absurd numbers, lone surrogates, too deep.
+    """
+    try:
+        value = _decoder.decode(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise JsonError("the body is not UTF-8") from None
+    except RecursionError:
+        raise JsonError("the body is nested too deeply") from None
+    except JsonError:
+        raise
+    except ValueError:
+        raise JsonError("the body is not JSON") from None
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def _check(value: Any, depth: int) -> None:
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise JsonError("a string holds half a surrogate pair")
+    elif isinstance(value, dict):
+        if not depth:
+            raise JsonError("the body is nested too deeply")
+        for key, member in value.items():
+            _check(key, depth)
+            _check(member, depth - 1)
+    elif isinstance(value, list):
+        if not depth:
+            raise JsonError("the body is nested too deeply")
+        for member in value:
+            _check(member, depth - 1)
+
+
+def parse_own(text: str) -> Any:
+    """Reads JSON that this package wrote."""
+    return _trusted.decode(text)
+
+
+def dumps(value: Any) -> str:
+    """Writes compact JSON; a `Decimal` is written as the number that it is."""
+    return _encoder.encode(value)

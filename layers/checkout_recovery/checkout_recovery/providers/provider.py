@@ -1,0 +1,53 @@
+"""What a provider's adapter is: it says whether a request is the provider's, and reads it into snapshots."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from checkout_recovery.checkout.snapshot import Snapshot
+from checkout_recovery.signing import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it came in."""
+
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    """The raw bytes: what signatures cover."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a store has agreed with a provider."""
+
+    secrets: tuple[str, ...]
+    """The secrets valid now, newest first; during a rotation two."""
+    recipe: Recipe = Recipe.BASE64_BODY
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a provider's request says."""
+
+    shops: frozenset[str]
+    """The names by which it calls the shop: ids, and domains in lower case. Empty where it names none."""
+    snapshots: tuple[Snapshot, ...]
+
+
+class Provider(Protocol):
+    """An adapter; each provider's module is one."""
+
+    def is_authentic(self, request: Request, credentials: Credentials) -> bool:
+        """Whether the request proves that the provider sent it. Reads nothing of the body but its bytes."""
+        ...
+
+    def read(self, request: Request, now: datetime) -> Notice:
+        """Reads an authentic request.
+
+        Raises:
+            MalformedRequest: the request cannot be understood; the error names fields, never values.
+        """
+        ...
