@@ -55,7 +55,7 @@ _decoder = simplejson.JSONDecoder(
     parse_constant=_constant,
     allow_nan=True,  # so that parse_constant names the fault
 )
-_trusted = simplejson.JSONDecoder(use_decimal=True)
+_trusted = simplejson.JSONDecoder(parse_float=Decimal)
 
 
 def parse(body: bytes) -> Any:

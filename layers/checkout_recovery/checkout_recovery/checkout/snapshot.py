@@ -9,11 +9,12 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from checkout_recovery.checkout.phone import Phone
+from checkout_recovery.json_codec import dumps, parse_own
 
 FUNNEL = (
     "INITIATED",
@@ -28,6 +29,16 @@ FUNNEL = (
 """The known stages of a checkout in the order in which a shopper passes them (FlexyPe's names)."""
 
 
+_AS_TEXT = (
+    BeforeValidator(lambda value: parse_own(value) if isinstance(value, str) else value),
+    PlainSerializer(dumps, return_type=str, when_used="json"),
+)
+ForeignObject = Annotated[dict[str, Any], *_AS_TEXT]
+"""A provider's own JSON object. Stored as JSON text, because pydantic would write its decimals as strings."""
+ForeignList = Annotated[list[Any], *_AS_TEXT]
+"""The same for an array."""
+
+
 class Consent(StrEnum):
     """Whether the shopper agreed to WhatsApp messages. E-mail or SMS consent is not that: it is unknown."""
 
@@ -40,7 +51,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    extra: dict[str, Any] = {}
+    extra: ForeignObject = {}
     """What the provider sent here and nobody described, as it was sent."""
 
 
@@ -91,14 +102,14 @@ class Item(Part):
     """The line as payable."""
     single_variant: bool | None = None
     variant: Variant | None = None
-    properties: list[Any] = []
+    properties: ForeignList = []
 
 
 class Cart(Part):
     """Everything in the cart, and what it comes to. Replaced as a whole by a newer telling."""
 
     items: tuple[Item, ...] = ()
-    coupons: list[Any] = []
+    coupons: ForeignList = []
     currency: str | None = None
     """ISO 4217; None where nobody said: never assumed."""
     discount: Decimal | None = None
@@ -131,7 +142,7 @@ class Attribution(Part):
     original_referer: str | None = None
     referer_host: str | None = None
     landing_page: str | None = None
-    utm: list[Any] = []
+    utm: ForeignList = []
     """Key–value pairs of the landing page's URL, as given."""
     fbc: str | None = None
     fbp: str | None = None
