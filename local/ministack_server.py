@@ -1,10 +1,13 @@
-"""Starts ministack, in its own environment, with two things that it lacks.
+"""Starts ministack, in its own environment, with what it lacks to be AWS to this stack.
 
 A child of `local.cloud`, run by the interpreter of .venv-cloud; it imports nothing of the project. It ends when its
 standard input closes, so it cannot outlive the process that started it, however that one ends.
+
+Each correction below names what AWS does. They were found with ministack 1.5.33.
 """
 
 import contextvars
+import json
 import os
 import signal
 import sys
@@ -12,9 +15,23 @@ import threading
 from typing import Any
 
 from ministack import app
-from ministack.services import apigateway
+from ministack.core import iam_actions
+from ministack.services import apigateway, lambda_svc
 
 _body_is_utf8: contextvars.ContextVar[bool] = contextvars.ContextVar("body_is_utf8", default=True)
+
+
+def keep_body_bytes() -> None:
+    """Hands over a body that is not UTF-8 in base64; ministack replaces its bytes, and no signature fits."""
+    invoke = apigateway._invoke_lambda_proxy
+    is_text = apigateway._v2_request_body_is_text
+
+    async def invoke_with_body_noted(*args: Any, **kwargs: Any) -> Any:
+        _body_is_utf8.set(_is_utf8(args[6] or b""))
+        return await invoke(*args, **kwargs)
+
+    apigateway._invoke_lambda_proxy = invoke_with_body_noted
+    apigateway._v2_request_body_is_text = lambda content_type: is_text(content_type) and _body_is_utf8.get()
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -25,21 +42,55 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def _keep_body_bytes() -> None:
-    """Hands over a body that is not UTF-8 in base64; ministack would replace its bytes, and no signature would fit."""
-    invoke = apigateway._invoke_lambda_proxy
-    is_text = apigateway._v2_request_body_is_text
+def retry_failed_stream_records() -> None:
+    """Brings a stream's batch again when the function reports a failed record; ministack would pass over it.
 
-    async def invoke_with_body_noted(*args: Any, **kwargs: Any) -> Any:
-        body = args[6] if len(args) > 6 else kwargs["body"]
-        _body_is_utf8.set(_is_utf8(body or b""))
-        return await invoke(*args, **kwargs)
+    AWS starts again at the failed record, this at the batch's beginning: more repeats, nothing lost.
+    """
+    execute = lambda_svc._execute_function
 
-    apigateway._invoke_lambda_proxy = invoke_with_body_noted
-    apigateway._v2_request_body_is_text = lambda content_type: is_text(content_type) and _body_is_utf8.get()
+    def execute_and_look(function: dict[str, Any], event: Any, *args: Any, **kwargs: Any) -> Any:
+        result = execute(function, event, *args, **kwargs)
+        if _is_stream_batch(event) and _failed_records(result.get("body")):
+            return {**result, "error": True, "body": {"errorType": "BatchItemFailures"}}
+        return result
+
+    lambda_svc._execute_function = execute_and_look
 
 
-def _end_with_parent() -> None:
+def _is_stream_batch(event: Any) -> bool:
+    records = event.get("Records") if isinstance(event, dict) else None
+    return bool(records) and records[0].get("eventSource") == "aws:dynamodb"
+
+
+def _failed_records(body: Any) -> bool:
+    if isinstance(body, str | bytes):
+        body = json.loads(body or "{}")
+    return isinstance(body, dict) and bool(body.get("batchItemFailures"))
+
+
+def authorize_batches() -> None:
+    """Authorises a batch as AWS does: by the action and the resources of its parts."""
+    extract_action, extract_arn = iam_actions.extract_iam_action, iam_actions.extract_resource_arn
+
+    def extract_single_action(service: str, *args: Any) -> Any:
+        action = extract_action(service, *args)
+        return action.removesuffix("Batch") if service == "sqs" and action else action
+
+    def extract_arn_of_all(service: str, *args: Any) -> Any:
+        arn = extract_arn(service, *args)
+        if service != "ssm" or arn != "*":
+            return arn
+        _method, _path, _headers, body, _query, region, account_id = args
+        # What holds for the part that all names begin with holds for each of them.
+        common = os.path.commonprefix(json.loads(body or b"{}").get("Names", []))
+        return f"arn:aws:ssm:{region}:{account_id}:parameter{common}" if common else "*"
+
+    iam_actions.extract_iam_action = extract_single_action
+    iam_actions.extract_resource_arn = extract_arn_of_all
+
+
+def end_with_parent() -> None:
     def wait_for_parent() -> None:
         sys.stdin.read()
         os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -48,6 +99,8 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _keep_body_bytes()
-    _end_with_parent()
+    keep_body_bytes()
+    retry_failed_stream_records()
+    authorize_batches()
+    end_with_parent()
     app.main()
