@@ -4,7 +4,7 @@ Numbers stay what they were: integers of any reasonable size are ``int``, all ot
 ``170.00`` leaves as ``170.00`` and an id beyond 2**53 keeps its last digits.
 """
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 import simplejson
@@ -38,8 +38,11 @@ def _integer(literal: str) -> int:
 def _decimal(literal: str) -> Decimal:
     if len(literal) > MAX_NUMBER_CHARS:
         raise JsonError("a number has too many digits")
-    number = Decimal(literal)
-    if number and abs(number.adjusted()) > MAX_EXPONENT:
+    try:
+        number = Decimal(literal)
+    except InvalidOperation:  # an exponent beyond what `decimal` itself can hold
+        raise JsonError("a number is out of range") from None
+    if abs(number.adjusted()) > MAX_EXPONENT:  # zero too: 0e-999999 written out has a million digits
         raise JsonError("a number is out of range")
     return number
 
@@ -80,8 +83,8 @@ def parse(body: bytes) -> Any:
 
 def _check(value: Any, depth: int) -> None:
     if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-            raise JsonError("a string holds half a surrogate pair")
+        if not value.isascii():
+            _check_encodable(value)
     elif isinstance(value, dict):
         if not depth:
             raise JsonError("the body is nested too deeply")
@@ -93,6 +96,13 @@ def _check(value: Any, depth: int) -> None:
             raise JsonError("the body is nested too deeply")
         for member in value:
             _check(member, depth - 1)
+
+
+def _check_encodable(text: str) -> None:
+    try:
+        text.encode()  # in C: a loop over the characters takes fifty times as long
+    except UnicodeEncodeError:
+        raise JsonError("a string holds half a surrogate pair") from None
 
 
 def parse_own(text: str) -> Any:
