@@ -1,0 +1,239 @@
+"""Secrets in SSM: SecureStrings under ``/{stack}/…``, cached in memory.
+
+A reader says which version of a secret it knows to exist (the registry holds it); what is cached and older
+is fetched again, so a rotation takes effect at once. While SSM throttles or is down, what is cached is
+served on. Rotations keep the old key valid for at least `MIN_OVERLAP`, which is longer than any cache.
+"""
+
+import json
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from checkout_recovery.errors import MalformedRequest, Unavailable
+from checkout_recovery.tables.driver import driver_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm.client import SSMClient
+
+ADMIN_TOKEN = "admin-token"  # noqa: S105 - the parameter's name
+"""The operator's token: the parameter's whole value."""
+
+MIN_OVERLAP = timedelta(minutes=10)
+"""How long at least a replaced key stays valid."""
+
+_MAX_VALUE_BYTES = 4096  # of a standard parameter
+_NAMES_PER_CALL = 10  # GetParameters and DeleteParameters
+_TTL = 300.0
+_JITTER = 0.1
+_MISSING_TTL = 10.0
+_SETTLE = 2.0
+_MAX_CACHED = 2048
+_MAX_MISSING = 256
+
+_logger = logging.getLogger(__name__)
+
+
+def provider_secret(store_id: str, provider: str) -> str:
+    """Where the secret that a store shares with a provider lies, below the stack."""
+    return f"stores/{store_id}/providers/{provider}"
+
+
+def subscription_secret(store_id: str, subscription_id: str) -> str:
+    """Where a subscription's webhook keys and header values lie, below the stack."""
+    return f"stores/{store_id}/subscriptions/{subscription_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One parameter's content. Its repr shows nothing of it."""
+
+    keys: tuple[str, ...] = field(repr=False)
+    """Newest first: the current one, and during a rotation the previous one."""
+    version: int = 0
+    previous_expires_at: datetime | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def valid_keys(self, now: datetime) -> tuple[str, ...]:
+        """The keys that are valid now, newest first."""
+        expires = self.previous_expires_at
+        return self.keys if expires and now < expires else self.keys[:1]
+
+    def rotated(self, key: str, version: int, previous_expires_at: datetime) -> "Secret":
+        """The secret with a new key; of the old ones only the newest lives on."""
+        return Secret((key, *self.keys[:1]), version, previous_expires_at, self.headers)
+
+
+@dataclass(slots=True)
+class _Cached:
+    secret: Secret
+    fetched_at: float
+    fresh_until: float
+
+    def is_fresh(self, version: int, now: float) -> bool:
+        # One that is older than wanted has just been read: its successor is being written at this moment.
+        return now < self.fresh_until and (self.secret.version >= version or now < self.fetched_at + _SETTLE)
+
+    def is_servable(self, version: int, now: float) -> bool:
+        """Whether it is right even though SSM cannot be asked: it is current, or its overlap still runs."""
+        return self.secret.version >= version or now < self.fetched_at + MIN_OVERLAP.total_seconds()
+
+
+class Secrets:
+    """The stack's secrets, by their names below the stack."""
+
+    def __init__(
+        self,
+        client: "SSMClient",
+        stack: str,
+        now: Callable[[], float] = time.time,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client
+        self._prefix = f"/{stack}/"
+        self._now = now
+        self._random = random
+        self._cached: OrderedDict[str, _Cached] = OrderedDict()
+        self._missing: OrderedDict[str, float] = OrderedDict()
+
+    def get(self, name: str, version: int = 0) -> Secret | None:
+        """Reads one secret; None where there is none.
+
+        Raises:
+            Unavailable: SSM does not answer and nothing is cached.
+        """
+        return self.get_many({name: version}).get(name)
+
+    def get_many(self, wanted: Mapping[str, int]) -> dict[str, Secret]:
+        """Reads secrets, each at least of the version wanted if SSM has it; what does not exist is absent.
+
+        Raises:
+            Unavailable: SSM does not answer and one of them is not cached.
+        """
+        now = self._now()
+        self._fetch(
+            [name for name, version in wanted.items() if self._is_due(name, version, now)], wanted, now
+        )
+        found = {}
+        for name in wanted:
+            if name in self._cached:
+                self._cached.move_to_end(name)
+                found[name] = self._cached[name].secret
+        self._trim()
+        return found
+
+    def put(self, name: str, secret: Secret) -> None:
+        """Writes a secret.
+
+        Raises:
+            MalformedRequest: it does not fit a parameter of 4 KiB.
+            Unavailable: SSM does not answer.
+        """
+        value = _write(secret)
+        if len(value.encode()) > _MAX_VALUE_BYTES:
+            raise MalformedRequest("The secrets are longer than 4 KiB together")
+        with driver_errors():
+            self._client.put_parameter(
+                Name=self._prefix + name, Value=value, Type="SecureString", Overwrite=True
+            )
+        self._remember(name, secret, self._now())
+        self._trim()
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Deletes secrets; those that do not exist are no error.
+
+        Raises:
+            Unavailable: SSM does not answer.
+        """
+        for batch in _batches([self._prefix + name for name in names]):
+            for full_name in batch:
+                self._cached.pop(full_name.removeprefix(self._prefix), None)
+            with driver_errors():
+                self._client.delete_parameters(Names=batch)
+
+    def _is_due(self, name: str, version: int, now: float) -> bool:
+        cached = self._cached.get(name)
+        if cached:
+            return not cached.is_fresh(version, now)
+        return self._missing.get(name, 0.0) <= now
+
+    def _fetch(self, names: list[str], wanted: Mapping[str, int], now: float) -> None:
+        for batch in _batches([self._prefix + name for name in names]):
+            try:
+                with driver_errors():
+                    answer = self._client.get_parameters(Names=batch, WithDecryption=True)
+            except Unavailable:
+                if not self._serve_stale([name.removeprefix(self._prefix) for name in batch], wanted, now):
+                    raise
+                continue
+            for parameter in answer["Parameters"]:
+                name = parameter["Name"].removeprefix(self._prefix)
+                self._take(name, parameter["Value"], now)
+            for full_name in answer["InvalidParameters"]:
+                self._miss(full_name.removeprefix(self._prefix), now)
+
+    def _take(self, name: str, value: str, now: float) -> None:
+        try:
+            secret = Secret((value,)) if name == ADMIN_TOKEN else _read(value)
+        except (ValueError, KeyError, TypeError):  # somebody wrote it by hand; the others are still good
+            _logger.error("A secret cannot be read", extra={"secret": name})  # noqa: TRY400 - the error quotes it
+            self._miss(name, now)
+        else:
+            self._remember(name, secret, now)
+
+    def _remember(self, name: str, secret: Secret, now: float) -> None:
+        self._missing.pop(name, None)
+        self._cached[name] = _Cached(secret, now, now + self._jittered(_TTL))
+
+    def _miss(self, name: str, now: float) -> None:
+        self._cached.pop(name, None)
+        self._missing[name] = now + _MISSING_TTL
+
+    def _serve_stale(self, names: Iterable[str], wanted: Mapping[str, int], now: float) -> bool:
+        """Leaves what is cached in place, to ask again after a while; returns whether all of it is there."""
+        for name in names:
+            cached = self._cached.get(name)
+            if cached is None or not cached.is_servable(wanted[name], now):
+                return False
+            cached.fresh_until = now + self._jittered(_MISSING_TTL)
+        _logger.warning("SSM does not answer: secrets are served from the cache")
+        return True
+
+    def _jittered(self, seconds: float) -> float:
+        """Spreads refreshes, so that functions started together do not ask SSM together."""
+        return seconds * (1 + _JITTER * (2 * self._random() - 1))
+
+    def _trim(self) -> None:
+        while len(self._cached) > _MAX_CACHED:
+            self._cached.popitem(last=False)
+        while len(self._missing) > _MAX_MISSING:
+            self._missing.popitem(last=False)
+
+
+def _batches(names: list[str]) -> Iterable[list[str]]:
+    return (names[at : at + _NAMES_PER_CALL] for at in range(0, len(names), _NAMES_PER_CALL))
+
+
+def _write(secret: Secret) -> str:
+    value: dict[str, Any] = {"keys": secret.keys, "version": secret.version}
+    if secret.previous_expires_at:
+        value["previous_expires_at"] = secret.previous_expires_at.isoformat()
+    if secret.headers:
+        value["headers"] = dict(secret.headers)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _read(value: str) -> Secret:
+    fields = json.loads(value)
+    expires = fields.get("previous_expires_at")
+    return Secret(
+        keys=tuple(map(str, fields["keys"])),
+        version=int(fields["version"]),
+        previous_expires_at=datetime.fromisoformat(expires) if expires else None,
+        headers={str(name): str(text) for name, text in fields.get("headers", {}).items()},
+    )
