@@ -1,0 +1,53 @@
+"""A subscription: one receiver that wants the events of one store in one contract's words."""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.signing import Recipe
+
+SUBSCRIPTION_ID = re.compile(r"sub_[0-9A-HJKMNP-TV-Z]{26}", re.ASCII)
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: it sorts as its numbers do
+_ID_CHARS = 26
+_RANDOM_BITS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A subscription as it is registered; its keys and the values of its headers are in SSM."""
+
+    subscription_id: str
+    store_id: str
+    topic: str
+    version: str
+    callback_url: str = field(repr=False)
+    """May hold a credential in its path: never in a log."""
+    events: tuple[EventType, ...]
+    paused: bool = False
+    recipe: Recipe | None = None
+    """How the contract's own signature is made, where it leaves a choice."""
+    header_names: tuple[str, ...] = ()
+    """The headers that the subscriber asked for; the values are secrets."""
+    key_version: int
+    """The version that a cached secret must have to be current (see `secrets`)."""
+    previous_key_expires_at: datetime | None = None
+    """Until when the key before the last rotation signs along."""
+    disabled_reason: str | None = None
+    """Why the system stopped sending; None while it sends."""
+    created_at: datetime
+    updated_at: datetime
+
+    def wants(self, event: EventType) -> bool:
+        """Whether this event is to be sent to the subscriber."""
+        return event in self.events and not self.paused and self.disabled_reason is None
+
+
+def new_subscription_id(now: datetime, random_bits: Callable[[int], int] = secrets.randbits) -> str:
+    """Makes an id that sorts by its time: ``sub_`` and a ULID (48 bits of milliseconds, 80 random bits)."""
+    number = int(now.timestamp() * 1000) << _RANDOM_BITS | random_bits(_RANDOM_BITS)
+    digits = (_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_ID_CHARS)))
+    return "sub_" + "".join(digits)

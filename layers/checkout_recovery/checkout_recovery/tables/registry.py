@@ -1,0 +1,434 @@
+"""RegistryTable: the stores and their subscriptions.
+
+One partition a store: its own item under ``store``, each subscription under ``subscription#{id}``. Every
+change of a subscription also moves the store's `revision`, in one transaction, so who has cached a store's
+subscriptions checks the cache by reading one small item.
+"""
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.errors import Conflict, NotFound, Unavailable
+from checkout_recovery.signing import Recipe
+from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.codec import decode, decode_item, encode, encode_item
+from checkout_recovery.tables.driver import driver_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+MAX_SUBSCRIPTIONS = 100
+"""A store's; SSM holds 10,000 standard parameters for the whole account and region."""
+
+_STORE = "store"
+_SUBSCRIPTION = "subscription#"
+_TRIES = 5
+_TRANSACTION_ACTIONS = 100  # DynamoDB's limit
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriptions:
+    """A store's subscriptions as they were at `revision`."""
+
+    revision: int
+    items: tuple[Subscription, ...]
+    settings: StoreSettings = field(default_factory=StoreSettings)
+
+
+class RegistryTable:
+    def __init__(self, client: "DynamoDBClient", table_name: str) -> None:
+        self._client = client
+        self._table = table_name
+
+    def store(self, store_id: str) -> Store | None:
+        """Reads a store; None where there is no such store."""
+        item = self._get(store_id, _STORE)
+        return _store(item) if item else None
+
+    def create_store(self, store: Store) -> None:
+        """Registers a store.
+
+        Raises:
+            Conflict: it is there already.
+        """
+        item = _store_item(store) | encode_item({"subscription_count": 0})
+        with _driver_errors("The store exists already"):
+            self._client.put_item(
+                TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(store_id)"
+            )
+
+    def update_store(
+        self, store_id: str, settings: StoreSettings, now: datetime, token_hash: str | None = None
+    ) -> None:
+        """Replaces a store's settings and, if one is given, the hash of its token.
+
+        Raises:
+            Conflict: the store is gone.
+        """
+        token = ", token_hash = :token_hash" if token_hash else ""
+        self._update_store(
+            store_id,
+            f"SET settings = :settings, updated_at = :now{token} ADD revision :one",
+            {
+                "settings": _settings_item(settings),
+                "now": now.isoformat(),
+                "token_hash": token_hash,
+                "one": 1,
+            },
+        )
+
+    def put_provider(self, store_id: str, provider: str, settings: ProviderSettings) -> None:
+        """Replaces what is agreed with one provider, but for the shop: a bound shop stays bound.
+
+        Raises:
+            Conflict: the store is gone, or the provider was configured otherwise in the meantime.
+        """
+        fields = _provider_item(settings)
+        try:
+            self._update_store(
+                store_id,
+                "SET providers.#provider = :provider",
+                {"provider": fields},
+                provider,
+                " AND attribute_not_exists(providers.#provider)",
+            )
+        except Conflict:
+            fields.pop("shop", None)
+            self._update_store(
+                store_id,
+                "SET " + ", ".join(f"providers.#provider.{name} = :{name}" for name in fields),
+                fields,
+                provider,
+                " AND providers.#provider.secret_version < :secret_version",
+            )
+
+    def bind_shop(self, store_id: str, provider: str, shop: str) -> bool:
+        """Remembers the first shop that a provider names; returns whether it is the one remembered now."""
+        try:
+            self._update_store(
+                store_id,
+                "SET providers.#provider.shop = :shop",
+                {"shop": shop},
+                provider,
+                " AND attribute_exists(providers.#provider)"
+                " AND (attribute_not_exists(providers.#provider.shop) OR providers.#provider.shop = :shop)",
+            )
+        except Conflict:
+            return False
+        return True
+
+    def delete_store(self, store_id: str) -> None:
+        """Closes the door: no token works any more and no subscription can be added. Repeats harmlessly.
+
+        Its subscriptions are still there for `subscription_ids` and `delete_subscriptions` to clear away.
+        """
+        with _driver_errors():
+            self._client.delete_item(TableName=self._table, Key=self.store_key(store_id))
+
+    def subscriptions(self, store_id: str) -> Subscriptions:
+        """Reads a store's subscriptions, oldest first; none, at revision 0, where there is no such store."""
+        items = list(self._query(store_id))
+        # The store's own item sorts before its subscriptions.
+        if not items or items[0]["kind_id"]["S"] != _STORE:
+            return Subscriptions(0, ())
+        store = _store(items[0])
+        return Subscriptions(store.revision, tuple(map(_subscription, items[1:])), store.settings)
+
+    def subscription_ids(self, store_id: str) -> list[str]:
+        """Names a store's subscriptions even where the store itself is gone."""
+        kinds = [item["kind_id"]["S"] for item in self._query(store_id)]
+        return [kind.removeprefix(_SUBSCRIPTION) for kind in kinds if kind.startswith(_SUBSCRIPTION)]
+
+    def subscription(self, store_id: str, subscription_id: str) -> Subscription | None:
+        """Reads a subscription; None where there is no such one."""
+        item = self._get(store_id, _SUBSCRIPTION + subscription_id)
+        return _subscription(item) if item else None
+
+    def create_subscription(self, subscription: Subscription) -> None:
+        """Adds a subscription.
+
+        Raises:
+            NotFound: there is no such store.
+            Conflict: the store has as many subscriptions as it may have.
+        """
+        put = {
+            "Put": {
+                "TableName": self._table,
+                "Item": _subscription_item(subscription),
+                "ConditionExpression": "attribute_not_exists(store_id)",
+            }
+        }
+        try:
+            self._transact([self._revise(subscription.store_id, 1), put])
+        except Conflict:
+            if self.store(subscription.store_id) is None:
+                raise NotFound("There is no such store") from None
+            raise Conflict(f"A store has at most {MAX_SUBSCRIPTIONS} subscriptions") from None
+
+    def update_subscription(self, before: Subscription, after: Subscription) -> None:
+        """Replaces a subscription.
+
+        Raises:
+            Conflict: it is no longer as it was in `before`.
+        """
+        put = {
+            "Put": {
+                "TableName": self._table,
+                "Item": _subscription_item(after),
+                "ConditionExpression": "updated_at = :before AND key_version = :key_version",
+                "ExpressionAttributeValues": {
+                    ":before": encode(before.updated_at.isoformat()),
+                    ":key_version": encode(before.key_version),
+                },
+            }
+        }
+        self._transact([self._revise(before.store_id, 0), put])
+
+    def delete_subscription(self, store_id: str, subscription_id: str) -> bool:
+        """Removes a subscription; returns whether it was there."""
+        delete = {
+            "Delete": {
+                "TableName": self._table,
+                "Key": self._key(store_id, _SUBSCRIPTION + subscription_id),
+                "ConditionExpression": "attribute_exists(store_id)",
+            }
+        }
+        try:
+            self._transact([self._revise(store_id, -1), delete])
+        except Conflict:
+            return False
+        return True
+
+    def delete_subscriptions(self, store_id: str, subscription_ids: Sequence[str]) -> None:
+        """Clears away the subscriptions of a store that is gone."""
+        deletes = [
+            {
+                "Delete": {
+                    "TableName": self._table,
+                    "Key": self._key(store_id, _SUBSCRIPTION + subscription_id),
+                }
+            }
+            for subscription_id in subscription_ids
+        ]
+        for start in range(0, len(deletes), _TRANSACTION_ACTIONS):
+            self._transact(deletes[start : start + _TRANSACTION_ACTIONS])
+
+    def store_key(self, store_id: str) -> dict[str, Any]:
+        """The typed key of a store's item, to read its revision together with other items."""
+        return self._key(store_id, _STORE)
+
+    @staticmethod
+    def revision_of(item: Mapping[str, Any] | None) -> int:
+        """The revision in a typed store item; 0 where there is no such store."""
+        return int(decode(item["revision"])) if item else 0
+
+    def _key(self, store_id: str, kind_id: str) -> dict[str, Any]:
+        return {"store_id": {"S": store_id}, "kind_id": {"S": kind_id}}
+
+    def _get(self, store_id: str, kind_id: str) -> dict[str, Any] | None:
+        with _driver_errors():
+            answer = self._client.get_item(
+                TableName=self._table, Key=self._key(store_id, kind_id), ConsistentRead=True
+            )
+        return answer.get("Item")
+
+    def _query(self, store_id: str) -> Iterator[dict[str, Any]]:
+        query: dict[str, Any] = {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "store_id = :store_id",
+            "ExpressionAttributeValues": {":store_id": {"S": store_id}},
+        }
+        while True:
+            with _driver_errors():
+                page = self._client.query(**query)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _update_store(
+        self,
+        store_id: str,
+        expression: str,
+        values: Mapping[str, Any],
+        provider: str | None = None,
+        condition: str = "",
+    ) -> None:
+        names: dict[str, Any] = {"ExpressionAttributeNames": {"#provider": provider}} if provider else {}
+        with _driver_errors("The store has changed in the meantime"):
+            self._client.update_item(
+                TableName=self._table,
+                Key=self.store_key(store_id),
+                UpdateExpression=expression,
+                ConditionExpression="attribute_exists(store_id)" + condition,
+                ExpressionAttributeValues=encode_item({f":{name}": value for name, value in values.items()}),
+                **names,
+            )
+
+    def _revise(self, store_id: str, added: int) -> dict[str, Any]:
+        """Moves the store's revision; `added` says how many subscriptions it has more."""
+        values = encode_item({":one": 1, ":added": added})
+        condition = "attribute_exists(store_id)"
+        if added > 0:
+            values[":max"] = encode(MAX_SUBSCRIPTIONS)
+            condition += " AND subscription_count < :max"
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": self.store_key(store_id),
+                "UpdateExpression": "ADD revision :one, subscription_count :added",
+                "ConditionExpression": condition,
+                "ExpressionAttributeValues": values,
+            }
+        }
+
+    def _transact(self, actions: list[dict[str, Any]]) -> None:
+        """Writes all or nothing; two at once on one store are a conflict that passes by itself.
+
+        Raises:
+            Conflict: a condition does not hold.
+            Unavailable: the table is throttled, down or too busy.
+        """
+        for attempt in range(_TRIES):
+            try:
+                with _driver_errors():
+                    self._client.transact_write_items(TransactItems=actions)  # type: ignore[arg-type] # built as dicts
+            except _Busy:
+                time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - spreads retries, hides nothing
+            else:
+                return
+        raise Unavailable("The registry is busy")
+
+
+class _Busy(Exception):  # noqa: N818 - never leaves this module
+    """Another transaction was at work on the same items."""
+
+
+@contextmanager
+def _driver_errors(conflict: str = "It has changed in the meantime") -> Iterator[None]:
+    """Adds to `driver_errors` what a condition that does not hold means here."""
+    try:
+        with driver_errors():
+            yield
+    except ClientError as error:
+        match error.response["Error"]["Code"]:
+            case "ConditionalCheckFailedException":
+                raise Conflict(conflict) from None
+            case "TransactionCanceledException":
+                if "ConditionalCheckFailed" in _reasons(error):
+                    raise Conflict(conflict) from None
+                raise _Busy from error
+            case "TransactionConflictException":
+                raise Unavailable("The registry is busy") from error
+        raise
+
+
+def _reasons(error: ClientError) -> list[str]:
+    reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment] # untyped
+    return [reason.get("Code", "") for reason in reasons]
+
+
+def _store_item(store: Store) -> dict[str, Any]:
+    return encode_item(
+        {
+            "store_id": store.store_id,
+            "kind_id": _STORE,
+            "settings": _settings_item(store.settings),
+            "token_hash": store.token_hash,
+            "providers": {name: _provider_item(provider) for name, provider in store.providers.items()},
+            "revision": store.revision,
+            "created_at": store.created_at.isoformat(),
+            "updated_at": store.updated_at.isoformat(),
+        }
+    )
+
+
+def _settings_item(settings: StoreSettings) -> dict[str, Any]:
+    # What nobody set stays out, so a default that changes later changes for every store that left it.
+    return settings.model_dump(exclude_defaults=True)
+
+
+def _provider_item(provider: ProviderSettings) -> dict[str, Any]:
+    fields = {
+        "configured_at": provider.configured_at.isoformat(),
+        "secret_version": provider.secret_version,
+        "recipe": provider.recipe.value,
+        "shop": provider.shop,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _store(item: Mapping[str, Any]) -> Store:
+    fields = decode_item(item)
+    return Store(
+        store_id=fields["store_id"],
+        settings=StoreSettings.model_validate(fields["settings"]),
+        token_hash=fields["token_hash"],
+        providers={name: _provider(provider) for name, provider in fields["providers"].items()},
+        revision=fields["revision"],
+        created_at=datetime.fromisoformat(fields["created_at"]),
+        updated_at=datetime.fromisoformat(fields["updated_at"]),
+    )
+
+
+def _provider(fields: Mapping[str, Any]) -> ProviderSettings:
+    return ProviderSettings(
+        configured_at=datetime.fromisoformat(fields["configured_at"]),
+        secret_version=fields["secret_version"],
+        recipe=Recipe(fields["recipe"]),
+        shop=fields.get("shop"),
+    )
+
+
+def _subscription_item(subscription: Subscription) -> dict[str, Any]:
+    expires = subscription.previous_key_expires_at
+    return encode_item(
+        {
+            "store_id": subscription.store_id,
+            "kind_id": _SUBSCRIPTION + subscription.subscription_id,
+            "topic": subscription.topic,
+            "version": subscription.version,
+            "callback_url": subscription.callback_url,
+            "events": [event.value for event in subscription.events],
+            "paused": subscription.paused,
+            "recipe": subscription.recipe.value if subscription.recipe else None,
+            "header_names": list(subscription.header_names),
+            "key_version": subscription.key_version,
+            "previous_key_expires_at": expires.isoformat() if expires else None,
+            "disabled_reason": subscription.disabled_reason,
+            "created_at": subscription.created_at.isoformat(),
+            "updated_at": subscription.updated_at.isoformat(),
+        }
+    )
+
+
+def _subscription(item: Mapping[str, Any]) -> Subscription:
+    fields = decode_item(item)
+    expires = fields.get("previous_key_expires_at")
+    recipe = fields.get("recipe")
+    return Subscription(
+        subscription_id=fields["kind_id"].removeprefix(_SUBSCRIPTION),
+        store_id=fields["store_id"],
+        topic=fields["topic"],
+        version=fields["version"],
+        callback_url=fields["callback_url"],
+        events=tuple(map(EventType, fields["events"])),
+        paused=fields["paused"],
+        recipe=Recipe(recipe) if recipe else None,
+        header_names=tuple(fields["header_names"]),
+        key_version=fields["key_version"],
+        previous_key_expires_at=datetime.fromisoformat(expires) if expires else None,
+        disabled_reason=fields.get("disabled_reason"),
+        created_at=datetime.fromisoformat(fields["created_at"]),
+        updated_at=datetime.fromisoformat(fields["updated_at"]),
+    )
