@@ -7,6 +7,11 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 
+# arm64 is cheaper and what the template has by default.
+ARCHITECTURE ?= arm64
+# Which part of samconfig.toml: default, staging or prod.
+ENV ?= default
+
 # The package is not installed: it is found where it lies, as Lambda finds it in its layer.
 export PYTHONPATH := $(CURDIR)/layers/checkout_recovery:$(CURDIR)
 # The Python at hand is the one that is used; only a layer build may ask for another.
@@ -16,7 +21,9 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help
 help: ## List what make can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------- environments
 
 .PHONY: setup
 setup: .venv/.ready .venv-cloud/.ready ## Make the two environments from uv.lock
@@ -39,3 +46,69 @@ setup: .venv/.ready .venv-cloud/.ready ## Make the two environments from uv.lock
 .venv-cloud/.ready: uv.lock pyproject.toml | .tools/bin/uv
 	UV_PROJECT_ENVIRONMENT=.venv-cloud .tools/bin/uv sync --quiet --frozen --only-group cloud --python $(PYTHON)
 	@touch $@
+
+# ---------------------------------------------------------------- on this machine
+
+.PHONY: local
+local: setup ## Run the whole stack on this machine until Ctrl-C (ARGS="--port 4567")
+	@exec $(BIN)/python -m local.cloud $(ARGS)
+
+.PHONY: demo
+demo: setup ## The same, and send every documented payload through it to a receiver that verifies
+	@exec $(BIN)/python -m local.demo $(ARGS)
+
+# ---------------------------------------------------------------- checks
+
+.PHONY: test
+test: setup ## Everything that CI checks
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory typecheck
+	@$(MAKE) --no-print-directory validate
+	pytest --numprocesses auto --dist loadgroup
+
+.PHONY: unit
+unit: setup ## The tests that need no local cloud
+	@pytest --numprocesses auto --ignore tests/local_cloud $(ARGS)
+
+.PHONY: lint
+lint: setup ## ruff, rules and format
+	ruff check
+	ruff format --check
+
+.PHONY: format
+format: setup ## Let ruff correct what it can
+	ruff check --fix
+	ruff format
+
+.PHONY: typecheck
+typecheck: setup ## mypy, strict
+	mypy
+
+.PHONY: validate
+validate: setup ## cfn-lint and sam validate
+	cfn-lint template.yaml
+	sam validate --lint --region ap-south-1
+
+.PHONY: openapi
+openapi: setup ## Write docs/openapi.json from the code
+	$(BIN)/python -m local.openapi
+
+# ---------------------------------------------------------------- AWS
+
+.PHONY: build
+build: setup ## Build the layers for AWS (ARCHITECTURE=arm64 or x86_64)
+	@find functions -name __pycache__ -prune -exec rm -rf {} + # or it would be packed with the function
+	LAYER_PLATFORM=$(PLATFORM_$(ARCHITECTURE)) sam build --config-env $(ENV)
+
+PLATFORM_arm64 := aarch64-manylinux_2_28
+PLATFORM_x86_64 := x86_64-manylinux_2_28
+
+.PHONY: deploy
+deploy: build ## Build, and deploy to your AWS account (ENV=default, staging or prod)
+	@overrides=$$(python -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["$(ENV)"]["deploy"]["parameters"]["parameter_overrides"])' < samconfig.toml); \
+	set -x; sam deploy --config-env $(ENV) --parameter-overrides $$overrides Architecture=$(ARCHITECTURE)
+
+.PHONY: clean
+clean: ## Remove all that was made, environments too
+	rm -rf .venv .venv-cloud .tools .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -141,7 +141,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Lets SIGTERM unwind the stack as Ctrl-C does, so that everything is taken away on the way."""
+    """Lets SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that everything is taken away on the way."""
 
     def unwind(signum: int, _frame: FrameType | None) -> NoReturn:
         sys.exit(128 + signum)
@@ -149,11 +149,12 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, unwind)
+    previous = {signum: signal.signal(signum, unwind) for signum in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
 @contextlib.contextmanager
@@ -263,7 +264,7 @@ def _digest_of_sources() -> str:
 def _deploy(endpoint_url: str, region: str, overrides: list[str]) -> None:
     _say("deploying the template")
     s3 = _session(region).client("s3", endpoint_url=endpoint_url, config=_NO_PROXY)
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-south-1"})
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": region})
     for cache in (ROOT / "functions").rglob("__pycache__"):
         shutil.rmtree(cache, ignore_errors=True)  # or it would be packed with the function
     _sam(
