@@ -33,9 +33,17 @@ def render(checkout: Checkout) -> bytes:
         **parts.additional(checkout, details, cart),
     }
     parts.put_back_attribution(body, attribution)
-    for extra in (shop.extra, cart.extra, details.extra):
+    for extra in (shop.extra, cart.extra, *_levels(details.extra)):
         put_back(body, extra)
     return encode(body)
+
+
+def _levels(extra: Body) -> tuple[Body, ...]:
+    """What came in the payload of FlexyPe's envelope and what came around it: here they are one level."""
+    payload = extra.get("payload")
+    if not isinstance(payload, dict):
+        return (extra,)
+    return payload, {name: value for name, value in extra.items() if name != "payload"}
 
 
 def _item(line: Item) -> Body:

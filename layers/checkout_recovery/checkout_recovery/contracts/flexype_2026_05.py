@@ -13,14 +13,17 @@ VERSION = "2026-05"
 
 
 def render(checkout: Checkout) -> bytes:
-    event = event_of(checkout)
+    event, details = event_of(checkout), checkout.details
+    payload = _payload(checkout, details)
     body = {
         "event_time": instant(event.time),
         "event_type": parts.TOPIC,
         "event_id": event.id,
-        "store": _store(checkout.details.shop or parts.NO_SHOP, checkout.store_id),
-        "payload": _payload(checkout),
+        "store": _store(details.shop or parts.NO_SHOP, checkout.store_id),
+        "payload": payload,
     }
+    for name, value in details.extra.items():
+        put_back(payload if name in payload else body, {name: value})  # the flat version has one level less
     return encode(body)
 
 
@@ -38,8 +41,7 @@ def _domain(link: str | None) -> str | None:
     return link.partition("://")[2].partition("/")[0] if link and "://" in link else link
 
 
-def _payload(checkout: Checkout) -> Body:
-    details = checkout.details
+def _payload(checkout: Checkout, details: Details) -> Body:
     cart = details.cart or parts.NO_CART
     attribution = details.attribution or parts.NO_ATTRIBUTION
     body = {
@@ -55,9 +57,7 @@ def _payload(checkout: Checkout) -> Body:
         **parts.additional(checkout, details, cart),
     }
     parts.put_back_attribution(body, attribution)
-    for extra in (cart.extra, details.extra):
-        put_back(body, extra)
-    return body
+    return put_back(body, cart.extra)
 
 
 def _user(details: Details) -> Body:

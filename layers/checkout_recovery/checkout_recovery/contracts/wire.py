@@ -56,7 +56,7 @@ def put_back(members: Body, extra: Mapping[str, Any]) -> Body:
             members[name] = value
         elif isinstance(members[name], dict) and isinstance(value, dict):
             members[name] = put_back(dict(members[name]), value)
-        else:
+        elif members[name] != value:
             taken[name] = value
     if taken:
         held = members.get(EXTRA, {})
