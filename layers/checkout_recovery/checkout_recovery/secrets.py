@@ -115,17 +115,26 @@ class Secrets:
         Raises:
             Unavailable: SSM does not answer and one of them is not cached.
         """
+        found, unanswered = self._look_up(wanted)
+        if unanswered:
+            raise Unavailable("The secrets cannot be read.")
+        return found
+
+    def available(self, wanted: Mapping[str, int]) -> dict[str, Secret]:
+        """Reads secrets like `get_many`, but leaves out those that cannot be had for now."""
+        return self._look_up(wanted)[0]
+
+    def _look_up(self, wanted: Mapping[str, int]) -> tuple[dict[str, Secret], bool]:
         now = self._now()
-        self._fetch(
-            [name for name, version in wanted.items() if self._is_due(name, version, now)], wanted, now
-        )
+        due = [name for name, version in wanted.items() if self._is_due(name, version, now)]
+        unanswered = self._fetch(due, wanted, now)
         found = {}
-        for name in wanted:
+        for name in wanted.keys() - unanswered:
             if name in self._cached:
                 self._cached.move_to_end(name)
                 found[name] = self._cached[name].secret
         self._trim()
-        return found
+        return found, bool(unanswered)
 
     def put(self, name: str, secret: Secret) -> None:
         """Writes a secret.
@@ -162,20 +171,24 @@ class Secrets:
             return not cached.is_fresh(version, now)
         return self._missing.get(name, 0.0) <= now
 
-    def _fetch(self, names: list[str], wanted: Mapping[str, int], now: float) -> None:
+    def _fetch(self, names: list[str], wanted: Mapping[str, int], now: float) -> set[str]:
+        """Asks SSM; returns the names that it did not answer for and that the cache cannot serve."""
+        unanswered: set[str] = set()
         for batch in _batches([self._prefix + name for name in names]):
             try:
                 with driver_errors():
                     answer = self._client.get_parameters(Names=batch, WithDecryption=True)
             except Unavailable:
-                if not self._serve_stale([name.removeprefix(self._prefix) for name in batch], wanted, now):
-                    raise
+                unanswered |= self._unservable(
+                    [name.removeprefix(self._prefix) for name in batch], wanted, now
+                )
                 continue
             for parameter in answer["Parameters"]:
                 name = parameter["Name"].removeprefix(self._prefix)
                 self._take(name, parameter["Value"], now)
             for full_name in answer["InvalidParameters"]:
                 self._miss(full_name.removeprefix(self._prefix), now)
+        return unanswered
 
     def _take(self, name: str, value: str, now: float) -> None:
         try:
@@ -194,15 +207,17 @@ class Secrets:
         self._cached.pop(name, None)
         self._missing[name] = now + _MISSING_TTL
 
-    def _serve_stale(self, names: Iterable[str], wanted: Mapping[str, int], now: float) -> bool:
-        """Leaves what is cached in place, to ask again after a while; returns whether all of it is there."""
+    def _unservable(self, names: Iterable[str], wanted: Mapping[str, int], now: float) -> set[str]:
+        """Leaves what is cached in place, to ask again after a while; returns what cannot be served."""
+        _logger.warning("SSM does not answer: secrets are served from the cache")
+        unservable = set()
         for name in names:
             cached = self._cached.get(name)
             if cached is None or not cached.is_servable(wanted[name], now):
-                return False
-            cached.fresh_until = now + self._jittered(_MISSING_TTL)
-        _logger.warning("SSM does not answer: secrets are served from the cache")
-        return True
+                unservable.add(name)
+            else:
+                cached.fresh_until = now + self._jittered(_MISSING_TTL)
+        return unservable
 
     def _jittered(self, seconds: float) -> float:
         """Spreads refreshes, so that functions started together do not ask SSM together."""
