@@ -22,6 +22,7 @@ from checkout_recovery.subscriptions.store import ProviderSettings, Store, Store
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.codec import decode, decode_item, encode, encode_item
 from checkout_recovery.tables.driver import driver_errors
+from checkout_recovery.tables.token_hashes import STORE as _STORE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 MAX_SUBSCRIPTIONS = 100
 """A store's; SSM holds 10,000 standard parameters for the whole account and region."""
 
-_STORE = "store"
+
 _SUBSCRIPTION = "subscription#"
 _TRIES = 5
 _TRANSACTION_ACTIONS = 100  # DynamoDB's limit
@@ -47,7 +48,7 @@ class Subscriptions:
 class RegistryTable:
     def __init__(self, client: "DynamoDBClient", table_name: str) -> None:
         self._client = client
-        self._table = table_name
+        self.table_name = table_name
 
     def store(self, store_id: str) -> Store | None:
         """Reads a store; None where there is no such store."""
@@ -63,7 +64,7 @@ class RegistryTable:
         item = _store_item(store) | encode_item({"subscription_count": 0})
         with _driver_errors("The store exists already"):
             self._client.put_item(
-                TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(store_id)"
+                TableName=self.table_name, Item=item, ConditionExpression="attribute_not_exists(store_id)"
             )
 
     def update_store(
@@ -132,7 +133,7 @@ class RegistryTable:
         Its subscriptions are still there for `subscription_ids` and `delete_subscriptions` to clear away.
         """
         with _driver_errors():
-            self._client.delete_item(TableName=self._table, Key=self.store_key(store_id))
+            self._client.delete_item(TableName=self.table_name, Key=self.store_key(store_id))
 
     def subscriptions(self, store_id: str) -> Subscriptions:
         """Reads a store's subscriptions, oldest first; none, at revision 0, where there is no such store."""
@@ -162,7 +163,7 @@ class RegistryTable:
         """
         put = {
             "Put": {
-                "TableName": self._table,
+                "TableName": self.table_name,
                 "Item": _subscription_item(subscription),
                 "ConditionExpression": "attribute_not_exists(store_id)",
             }
@@ -182,7 +183,7 @@ class RegistryTable:
         """
         put = {
             "Put": {
-                "TableName": self._table,
+                "TableName": self.table_name,
                 "Item": _subscription_item(after),
                 "ConditionExpression": "updated_at = :before AND key_version = :key_version",
                 "ExpressionAttributeValues": {
@@ -197,7 +198,7 @@ class RegistryTable:
         """Removes a subscription; returns whether it was there."""
         delete = {
             "Delete": {
-                "TableName": self._table,
+                "TableName": self.table_name,
                 "Key": self._key(store_id, _SUBSCRIPTION + subscription_id),
                 "ConditionExpression": "attribute_exists(store_id)",
             }
@@ -213,7 +214,7 @@ class RegistryTable:
         deletes = [
             {
                 "Delete": {
-                    "TableName": self._table,
+                    "TableName": self.table_name,
                     "Key": self._key(store_id, _SUBSCRIPTION + subscription_id),
                 }
             }
@@ -237,13 +238,13 @@ class RegistryTable:
     def _get(self, store_id: str, kind_id: str) -> dict[str, Any] | None:
         with _driver_errors():
             answer = self._client.get_item(
-                TableName=self._table, Key=self._key(store_id, kind_id), ConsistentRead=True
+                TableName=self.table_name, Key=self._key(store_id, kind_id), ConsistentRead=True
             )
         return answer.get("Item")
 
     def _query(self, store_id: str) -> Iterator[dict[str, Any]]:
         query: dict[str, Any] = {
-            "TableName": self._table,
+            "TableName": self.table_name,
             "ConsistentRead": True,
             "KeyConditionExpression": "store_id = :store_id",
             "ExpressionAttributeValues": {":store_id": {"S": store_id}},
@@ -267,7 +268,7 @@ class RegistryTable:
         names: dict[str, Any] = {"ExpressionAttributeNames": {"#provider": provider}} if provider else {}
         with _driver_errors("The store has changed in the meantime"):
             self._client.update_item(
-                TableName=self._table,
+                TableName=self.table_name,
                 Key=self.store_key(store_id),
                 UpdateExpression=expression,
                 ConditionExpression="attribute_exists(store_id)" + condition,
@@ -284,7 +285,7 @@ class RegistryTable:
             condition += " AND subscription_count < :max"
         return {
             "Update": {
-                "TableName": self._table,
+                "TableName": self.table_name,
                 "Key": self.store_key(store_id),
                 "UpdateExpression": "ADD revision :one, subscription_count :added",
                 "ConditionExpression": condition,
