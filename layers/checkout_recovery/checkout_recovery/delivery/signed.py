@@ -1,4 +1,4 @@
-"""The headers of one attempt: the contract's, which prove where it comes from, and those that were asked for."""
+"""The headers of one attempt: the contract's, which prove who sends it, and those that were asked for."""
 
 from datetime import datetime
 
@@ -12,6 +12,7 @@ def signed_headers(
     contract: Contract,
     subscription: Subscription,
     secret: Secret,
+    *,
     event_id: str,
     delivery_id: str,
     shop_url: str,
