@@ -1,5 +1,54 @@
-"""Placeholder until the function is written."""
+"""The inbound calls: a provider's webhook, and a snapshot in our own schema.
+
+Two routes need no router: the gateway has matched them already.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from checkout_recovery import wiring
+from checkout_recovery.errors import NotFound, ProblemError
+from checkout_recovery.http_api import answer, body_of, headers_of, problem
+from checkout_recovery.ingest import Result
+from checkout_recovery.observability import logger
+from checkout_recovery.providers.provider import Request
 
 
-def handler(event: dict[str, object], context: object) -> dict[str, object]:
-    return {"statusCode": 200, "body": "{}"}
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answers 200 once every snapshot is durable."""
+    try:
+        results = _take_in(event)
+    except ProblemError as error:
+        logger.warning("request refused", extra=_seen(event, context) | {"problem": error.type})
+        return problem(error)
+    logger.info("snapshots taken in", extra=_seen(event, context) | {"results": [r.status for r in results]})
+    return answer(
+        200,
+        {
+            "results": [
+                {"status": r.status, "checkout_id": r.checkout_id, "sequence": r.sequence} for r in results
+            ]
+        },
+    )
+
+
+def _take_in(event: dict[str, Any]) -> list[Result]:
+    now = datetime.now(UTC)
+    request = Request(headers_of(event), body_of(event))
+    match event["routeKey"]:
+        case "POST /v1/webhooks/{provider}/{store_id}":
+            path = event["pathParameters"]
+            return wiring.ingest().from_provider(path["provider"], path["store_id"], request, now)
+        case "POST /v1/checkouts":
+            caller = event["requestContext"]["authorizer"]["lambda"]
+            return wiring.ingest().from_store(caller["store_id"], request, now)
+    raise NotFound
+
+
+def _seen(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """What may be told of a request: no path, for it may end in what a stranger chose to put there."""
+    return {
+        "request_id": context.aws_request_id,
+        "route": event.get("routeKey"),
+        "body_chars": len(event.get("body") or ""),
+    }

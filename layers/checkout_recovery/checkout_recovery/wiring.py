@@ -1,28 +1,38 @@
 """Builds the collaborators, each once and only when asked for. The one place that knows concrete clients.
 
-Nothing here runs at import, so a snapshot of an initialised function holds no connection and no secret.
+Nothing here runs at import, so a snapshot of an initialised function holds no connection and no secret. What
+a collaborator needs is imported where it is built: no function loads what only another one uses.
 """
 
 import functools
+import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import boto3
-import certifi
 from botocore.config import Config
 
-from checkout_recovery.delivery.send import Sender
-from checkout_recovery.secrets import Secrets
 from checkout_recovery.settings import Settings
-from checkout_recovery.tables.checkouts import CheckoutTable
-from checkout_recovery.tables.deliveries import DeliveryTable
-from checkout_recovery.tables.registry import RegistryTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sqs import SQSClient
+
+    from checkout_recovery.delivery.fan_out import FanOut
+    from checkout_recovery.delivery.send import Sender
+    from checkout_recovery.ingest import Ingest
+    from checkout_recovery.queues import RetryQueue
+    from checkout_recovery.secrets import Secrets
+    from checkout_recovery.tables.checkouts import CheckoutTable
+    from checkout_recovery.tables.deliveries import DeliveryTable
+    from checkout_recovery.tables.registry import RegistryTable
 
 # Short waits and quick repeats: every caller here is itself repeated by its own caller.
 _CONFIG = Config(
-    connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4}, tcp_keepalive=True
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    tcp_keepalive=True,
 )
 
 
@@ -37,25 +47,79 @@ def _dynamodb() -> "DynamoDBClient":
 
 
 @functools.cache
-def checkouts() -> CheckoutTable:
+def _sqs() -> "SQSClient":
+    return boto3.client("sqs", config=_CONFIG)
+
+
+@functools.cache
+def checkouts() -> "CheckoutTable":
+    from checkout_recovery.tables.checkouts import CheckoutTable
+
     return CheckoutTable(_dynamodb(), settings().checkout_table, settings().due_shards)
 
 
 @functools.cache
-def registry() -> RegistryTable:
+def registry() -> "RegistryTable":
+    from checkout_recovery.tables.registry import RegistryTable
+
     return RegistryTable(_dynamodb(), settings().registry_table)
 
 
 @functools.cache
-def deliveries() -> DeliveryTable:
+def deliveries() -> "DeliveryTable":
+    from checkout_recovery.tables.deliveries import DeliveryTable
+
     return DeliveryTable(_dynamodb(), settings().delivery_table)
 
 
 @functools.cache
-def secrets() -> Secrets:
+def secrets() -> "Secrets":
+    from checkout_recovery.secrets import Secrets
+
     return Secrets(boto3.client("ssm", config=_CONFIG), settings().stack_name)
 
 
 @functools.cache
-def sender() -> Sender:
+def sender() -> "Sender":
+    import certifi
+
+    from checkout_recovery.delivery.send import Sender
+
     return Sender(local_targets=settings().allow_local_targets, ca_file=certifi.where())
+
+
+@functools.cache
+def retry_queue() -> "RetryQueue":
+    from checkout_recovery.queues import RetryQueue
+
+    return RetryQueue(_sqs(), settings().retry_queue_url)
+
+
+@functools.cache
+def ingest() -> "Ingest":
+    from checkout_recovery.ingest import Ingest
+    from checkout_recovery.queues import RejectedEvents
+    from checkout_recovery.subscriptions.directory import StoreDirectory
+
+    return Ingest(
+        directory=StoreDirectory(registry(), secrets()),
+        checkouts=checkouts(),
+        rejected=RejectedEvents(_sqs(), settings().rejected_events_queue_url),
+        retention_days=settings().checkout_retention_days,
+    )
+
+
+@functools.cache
+def fan_out() -> "FanOut":
+    from checkout_recovery.delivery.fan_out import FanOut
+
+    return FanOut(
+        registry=registry(),
+        deliveries=deliveries(),
+        secrets=secrets(),
+        sender=sender(),
+        retry_queue=retry_queue(),
+        retention_days=settings().delivery_retention_days,
+        now=lambda: datetime.now(UTC),
+        random=random.random,
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError, ConnectionError as NoConnection, HTTPClientError
 
 from checkout_recovery.errors import Unavailable
 
@@ -12,14 +12,18 @@ _PASSING = frozenset(
         "InternalServerError",
         "InternalFailure",
         "LimitExceededException",
+        "KmsThrottled",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
+        "RequestThrottled",
         "ServiceUnavailable",
+        "Throttling",
         "ThrottlingException",
         "TooManyUpdates",
         "TransactionInProgressException",
     }
 )
+_SERVER_ERROR = 500
 
 
 @contextmanager
@@ -28,8 +32,9 @@ def driver_errors() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _PASSING:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if error.response["Error"]["Code"] not in _PASSING and status < _SERVER_ERROR:
             raise
         raise Unavailable("AWS is throttling or restarting a part that this needs.") from error
-    except BotoCoreError as error:
+    except (NoConnection, HTTPClientError) as error:
         raise Unavailable("A part of AWS that this needs cannot be reached.") from error

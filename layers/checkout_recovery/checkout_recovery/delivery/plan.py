@@ -1,0 +1,62 @@
+"""Which deliveries an event calls for. Pure: the same event and subscriptions give the same deliveries and ids."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from checkout_recovery.checkout.event import Event
+from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.contracts import CONTRACTS
+from checkout_recovery.contracts.contract import Contract
+from checkout_recovery.errors import BrokenRecord
+from checkout_recovery.subscriptions.subscription import Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to one subscription."""
+
+    delivery_id: str
+    checkout: Checkout
+    event: Event
+    subscription: Subscription
+    contract: Contract
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Where the delivery log has it."""
+        return self.subscription.subscription_id, self.delivery_id
+
+    @property
+    def shop_url(self) -> str:
+        """The shop's own address as far as it is known."""
+        shop = self.checkout.details.shop
+        address = (shop.link or shop.shopify_domain if shop else None) or self.checkout.store_id
+        return address if "://" in address else f"https://{address}"
+
+
+def delivery_id(event: Event, subscription_id: str) -> str:
+    """Derives a delivery's id: ``dlv_``, the event's time in ms (so that ids sort by it), and a hash."""
+    milliseconds = int(event.time.timestamp() * 1000)
+    digest = blake2b(f"{event.id}\n{subscription_id}".encode(), digest_size=10).hexdigest()
+    return f"dlv_{milliseconds:012x}{digest}"
+
+
+def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[Delivery]:
+    """Yields a delivery for each subscription that wants the event of the checkout's last write.
+
+    Raises:
+        BrokenRecord: the checkout was never written.
+    """
+    event = checkout.event
+    if event is None:
+        raise BrokenRecord("a checkout without an event")
+    for subscription in subscriptions:
+        if subscription.wants(event.type):
+            yield Delivery(
+                delivery_id(event, subscription.subscription_id),
+                checkout,
+                event,
+                subscription,
+                CONTRACTS[subscription.topic, subscription.version],
+            )

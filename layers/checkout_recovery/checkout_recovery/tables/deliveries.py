@@ -1,0 +1,169 @@
+"""DeliveryTable: what happened to each delivery. Ids, states and figures; nothing of the shopper's."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from checkout_recovery.errors import Unavailable
+from checkout_recovery.tables.driver import driver_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from checkout_recovery.tables.registry import RegistryTable
+
+_KEYS_A_READ = 100
+_ITEMS_A_WRITE = 25
+_ROUNDS = 5
+"""How often what DynamoDB left unprocessed is asked again before the table counts as throttled."""
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    """Not delivered yet; the RetryQueue has it."""
+    DELIVERED = "delivered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRecord:
+    """One entry of the delivery log."""
+
+    subscription_id: str
+    delivery_id: str
+    store_id: str
+    checkout_id: str
+    event_id: str
+    event_type: str
+    sequence: int
+    state: State
+    attempts: int
+    """How many were made; 0 where it went to the queue untried."""
+    reason: str | None
+    """Why it is not delivered: a failure's class, never the receiver's words."""
+    status: int | None
+    """The receiver's last HTTP status."""
+    latency_ms: int | None
+    """How long the last attempt took."""
+    recorded_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LogRead:
+    """What one look at the tables before sending told."""
+
+    recorded: frozenset[str]
+    """The ids of the deliveries that the log has already."""
+    revisions: Mapping[str, int]
+    """The revision of each store's subscriptions; a store that is gone is not in it."""
+
+
+class DeliveryTable:
+    """Reads and writes the delivery log in batches."""
+
+    def __init__(
+        self, client: "DynamoDBClient", table_name: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._client = client
+        self._table_name = table_name
+        self._sleep = sleep
+
+    def look_up(
+        self, keys: Collection[tuple[str, str]], registry: "RegistryTable", store_ids: Iterable[str]
+    ) -> LogRead:
+        """Reads which of the deliveries are recorded, and in the same call the stores' revisions.
+
+        Args:
+            keys: (subscription_id, delivery_id) of each.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down.
+        """
+        wanted = [(registry.table_name, registry.store_key(store_id)) for store_id in store_ids]
+        wanted += [
+            (self._table_name, {"subscription_id": {"S": subscription}, "delivery_id": {"S": delivery}})
+            for subscription, delivery in keys
+        ]
+        recorded: set[str] = set()
+        revisions: dict[str, int] = {}
+        for chunk in _chunks(wanted, _KEYS_A_READ):
+            for table, item in self._read(chunk, registry.table_name):
+                if table == self._table_name:
+                    recorded.add(item["delivery_id"]["S"])
+                else:
+                    revisions[item["store_id"]["S"]] = registry.revision_of(item)
+        return LogRead(frozenset(recorded), revisions)
+
+    def _read(
+        self, wanted: Sequence[tuple[str, Mapping[str, Any]]], registry_table: str
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        projections = {self._table_name: "delivery_id", registry_table: "store_id, revision"}
+        requests: dict[str, Any] = {}
+        for table, key in wanted:
+            request = {"Keys": [], "ConsistentRead": True, "ProjectionExpression": projections[table]}
+            requests.setdefault(table, request)["Keys"].append(key)
+        for round_ in range(_ROUNDS):
+            with driver_errors():
+                answer = self._client.batch_get_item(RequestItems=requests)
+            for table, items in answer["Responses"].items():
+                for item in items:
+                    yield table, item
+            requests = answer.get("UnprocessedKeys") or {}
+            if not requests:
+                return
+            self._sleep(0.05 * 2**round_)
+        raise Unavailable("The delivery log is throttled.")
+
+    def record(self, records: Iterable[DeliveryRecord]) -> None:
+        """Writes what happened; a later entry of a delivery replaces the earlier.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down; some of the records may be written.
+        """
+        puts = [{"PutRequest": {"Item": _encode(record)}} for record in records]
+        for chunk in _chunks(puts, _ITEMS_A_WRITE):
+            self._write(chunk)
+
+    def _write(self, puts: Sequence[Any]) -> None:
+        left: Sequence[Any] = puts
+        for round_ in range(_ROUNDS):
+            with driver_errors():
+                answer = self._client.batch_write_item(RequestItems={self._table_name: left})
+            left = (answer.get("UnprocessedItems") or {}).get(self._table_name, [])
+            if not left:
+                return
+            self._sleep(0.05 * 2**round_)
+        raise Unavailable("The delivery log is throttled.")
+
+
+def _encode(record: DeliveryRecord) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "subscription_id": {"S": record.subscription_id},
+        "delivery_id": {"S": record.delivery_id},
+        "store_id": {"S": record.store_id},
+        "checkout_id": {"S": record.checkout_id},
+        "event_id": {"S": record.event_id},
+        "event_type": {"S": record.event_type},
+        "sequence": {"N": str(record.sequence)},
+        "state": {"S": record.state.value},
+        "attempts": {"N": str(record.attempts)},
+        "recorded_at": {"S": record.recorded_at.isoformat()},
+        "expires_at": {"N": str(int(record.expires_at.timestamp()))},
+    }
+    if record.reason is not None:
+        item["reason"] = {"S": record.reason}
+    if record.status is not None:
+        item["status"] = {"N": str(record.status)}
+    if record.latency_ms is not None:
+        item["latency_ms"] = {"N": str(record.latency_ms)}
+    return item
+
+
+def _chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
