@@ -1,7 +1,7 @@
 """The local cloud: ministack with the real template on it, deployed by the real `sam deploy`.
 
-`make local` (`python -m local.cloud`) starts it and stays; the demo and the tests use `local_cloud()`. Nothing of it
-outlives the process that started it, and no credentials of the user's are read: the children get made-up ones.
+`make local` (`python -m local.cloud`) starts it and stays; the demo and the tests use `local_cloud()`. None
+of it outlives the process that started it. The user's credentials are not read: children get made-up ones.
 """
 
 import argparse
@@ -141,7 +141,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that everything is taken away on the way."""
+    """Lets SIGTERM and SIGHUP unwind as Ctrl-C does, so that everything is taken away on the way."""
 
     def unwind(signum: int, _frame: FrameType | None) -> NoReturn:
         sys.exit(128 + signum)
@@ -235,7 +235,7 @@ def _child_environment(region: str, **extra: str) -> dict[str, str]:
 
 
 def _build() -> None:
-    """Builds the layers for the Python that ministack runs on, unless nothing has changed since the last time."""
+    """Builds the layers for the Python that ministack runs on, unless nothing has changed since."""
     digest, stamp = _digest_of_sources(), STATE / "build.digest"
     if BUILD.exists() and stamp.exists() and stamp.read_text() == digest:
         _say("build is up to date")
@@ -251,9 +251,7 @@ def _build() -> None:
 def _digest_of_sources() -> str:
     files = [ROOT / "template.yaml", ROOT / "uv.lock"]
     files += [
-        file
-        for file in (ROOT / "layers").rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        file for file in (ROOT / "layers").rglob("*") if file.is_file() and "__pycache__" not in file.parts
     ]
     digest = hashlib.sha256((ROOT / ".venv-cloud" / "pyvenv.cfg").read_bytes())
     for file in sorted(files):
@@ -264,7 +262,10 @@ def _digest_of_sources() -> str:
 def _deploy(endpoint_url: str, region: str, overrides: list[str]) -> None:
     _say("deploying the template")
     s3 = _session(region).client("s3", endpoint_url=endpoint_url, config=_NO_PROXY)
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": region})
+    s3.create_bucket(
+        Bucket=BUCKET,
+        CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item] # any region
+    )
     for cache in (ROOT / "functions").rglob("__pycache__"):
         shutil.rmtree(cache, ignore_errors=True)  # or it would be packed with the function
     _sam(

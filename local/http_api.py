@@ -1,7 +1,7 @@
 """Gives ministack the HTTP API's routes, which it does not read from CloudFormation.
 
-SAM puts routes, integrations and authorizers into the API's OpenAPI `Body`; ministack creates the API and ignores the
-body. So after a deploy they are read from the processed template and created one by one.
+SAM puts routes, integrations and authorizers into the API's OpenAPI `Body`; ministack creates the API and
+ignores the body. So after a deploy they are read from the processed template and created one by one.
 """
 
 import json
@@ -21,7 +21,9 @@ Resolve = Callable[[Any], str]
 
 def import_routes(cloudformation: CloudFormationClient, gateway: ApiGatewayV2Client, stack_name: str) -> int:
     """Creates the routes of the stack's HTTP API, and returns how many there are."""
-    template = cloudformation.get_template(StackName=stack_name, TemplateStage="Processed")["TemplateBody"]
+    template: Any = cloudformation.get_template(StackName=stack_name, TemplateStage="Processed")[
+        "TemplateBody"
+    ]
     resources = (json.loads(template) if isinstance(template, str) else template)["Resources"]
     physical_ids = {
         resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "")

@@ -1,7 +1,7 @@
 """Starts ministack, in its own environment, with what it lacks to be AWS to this stack.
 
-A child of `local.cloud`, run by the interpreter of .venv-cloud; it imports nothing of the project. It ends when its
-standard input closes, so it cannot outlive the process that started it, however that one ends.
+A child of `local.cloud`, run by .venv-cloud's interpreter; it imports nothing of the project. It ends when
+its standard input closes, so it cannot outlive the process that started it, however that one ends.
 
 Each correction below names what AWS does. They were found with ministack 1.5.33.
 """
@@ -59,8 +59,8 @@ def retry_failed_stream_records() -> None:
 
 
 def _is_stream_batch(event: Any) -> bool:
-    records = event.get("Records") if isinstance(event, dict) else None
-    return bool(records) and records[0].get("eventSource") == "aws:dynamodb"
+    records = event.get("Records", []) if isinstance(event, dict) else []
+    return any(record.get("eventSource") == "aws:dynamodb" for record in records)
 
 
 def _failed_records(body: Any) -> bool:
@@ -83,7 +83,7 @@ def authorize_batches() -> None:
             return arn
         _method, _path, _headers, body, _query, region, account_id = args
         # What holds for the part that all names begin with holds for each of them.
-        common = os.path.commonprefix(json.loads(body or b"{}").get("Names", []))
+        common = os.path.commonprefix(json.loads(body or b"{}").get("Names", []))  # noqa: RUF071 - not a path
         return f"arn:aws:ssm:{region}:{account_id}:parameter{common}" if common else "*"
 
     iam_actions.extract_iam_action = extract_single_action
