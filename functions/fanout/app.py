@@ -22,7 +22,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         try:
             arrivals.append(Arrival(record_id, decode(record["dynamodb"]["NewImage"])))
         except (BrokenRecord, KeyError):
-            logger.error("record is not a checkout", extra={"record_id": record_id})  # noqa: TRY400 - no data
+            logger.error("record is not a checkout", extra={"record_id": record_id})
             again.append(record_id)
     if arrivals:
         left = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS

@@ -13,7 +13,7 @@ shopper who has paid.
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -74,12 +74,20 @@ class Checkout(BaseModel):
 
     @property
     def is_complete(self) -> bool:
+        """Whether the shopper has bought."""
         return self.purchased_at is not None
 
+    @property
+    def was_recovered(self) -> bool:
+        """Whether the shopper left before buying; one who is said to have left after it did not."""
+        left, bought = self.first_abandoned_at, self.purchased_at
+        return left is not None and bought is not None and left <= bought
+
     def apply(self, snapshot: Snapshot, now: datetime, abandon_after: timedelta) -> Self | Unchanged:
-        """Returns the checkout after `snapshot`, or why nothing changes.
+        """Returns the checkout after a snapshot, or why nothing changes.
 
         Args:
+            snapshot: one telling of this checkout, however late.
             now: the time of arrival, UTC.
             abandon_after: how long this checkout may be quiet before it counts as abandoned.
         """
@@ -91,9 +99,28 @@ class Checkout(BaseModel):
         if snapshot.discarded and not self.sequence:
             return Unchanged.STALE  # nothing is known that could be discarded
         told = self._told(snapshot, stamp)
-        if stamp < self.newest and told == self:
+        newer = stamp > self.newest
+        if not newer and told == self:
             return Unchanged.STALE
-        return told._written(self, snapshot, stamp, mark, now, abandon_after)
+        status = _status(told, snapshot, newer)
+        changes: dict[str, Any] = {
+            "sequence": self.sequence + 1,
+            "status": status,
+            "seen": (self.seen + mark)[-REMEMBERED_EVENTS * _MARK_CHARS :],
+        }
+        if newer:
+            changes |= {"newest": stamp, "updated_at": time_of(stamp), "discarded": snapshot.discarded}
+            waits = status is Status.ACTIVE and not snapshot.discarded
+            changes["due_at"] = now + abandon_after if waits else None
+        if told.is_complete:
+            changes["due_at"] = None
+        if not self.is_complete:
+            changes["event"] = Event(
+                id=event_id(self.store_id, self.checkout_id, self.sequence + 1),
+                type=_event_type(self, told, snapshot, newer),
+                time=now,
+            )
+        return told.model_copy(update=changes)
 
     def _has_seen(self, mark: str) -> bool:
         marks = (self.seen[at : at + _MARK_CHARS] for at in range(0, len(self.seen), _MARK_CHARS))
@@ -105,10 +132,10 @@ class Checkout(BaseModel):
         return anonymous and digest == digest_of(self.newest)
 
     def _told(self, snapshot: Snapshot, stamp: str) -> Self:
-        """Merges what the snapshot says, wherever it belongs in time; status and event follow."""
+        """Merges what a snapshot says, wherever in time it belongs; the write that it makes comes after."""
         details, sources = merge(self.details, self.sources, self.newest, snapshot.details, stamp)
         time = time_of(stamp)
-        facts = {
+        facts: dict[str, Any] = {
             "details": details,
             "sources": sources,
             "alias": self.alias or snapshot.alias,
@@ -121,55 +148,25 @@ class Checkout(BaseModel):
             facts["abandoned_at"] = max(self.abandoned_at or time, time)
         return self.model_copy(update=facts)
 
-    def _written(
-        self,
-        before: Self,
-        snapshot: Snapshot,
-        stamp: str,
-        mark: str,
-        now: datetime,
-        abandon_after: timedelta,
-    ) -> Self:
-        newer = stamp > before.newest
-        sequence = before.sequence + 1
-        changes = {
-            "sequence": sequence,
-            "status": self._status(snapshot, newer),
-            "seen": (before.seen + mark)[-REMEMBERED_EVENTS * _MARK_CHARS :],
-        }
-        if newer:
-            changes |= {"newest": stamp, "updated_at": time_of(stamp), "discarded": snapshot.discarded}
-        if newer or self.is_complete:
-            waits = changes["status"] is Status.ACTIVE and not snapshot.discarded
-            changes["due_at"] = now + abandon_after if waits else None
-        if not before.is_complete:
-            kind = self._event_type(before, snapshot, newer)
-            changes["event"] = Event(
-                id=event_id(self.store_id, self.checkout_id, sequence), type=kind, time=now
-            )
-        return self.model_copy(update=changes)
 
-    def _status(self, snapshot: Snapshot, newer: bool) -> Status:
-        if self.purchased_at is not None:
-            return Status.RECOVERED if self._was_recovered() else Status.COMPLETED
-        if not newer:
-            return self.status
-        return Status.ABANDONED if snapshot.abandoned else Status.ACTIVE
+def _status(told: Checkout, snapshot: Snapshot, newer: bool) -> Status:
+    if told.is_complete:
+        return Status.RECOVERED if told.was_recovered else Status.COMPLETED
+    if not newer:
+        return told.status
+    return Status.ABANDONED if snapshot.abandoned else Status.ACTIVE
 
-    def _was_recovered(self) -> bool:
-        left, bought = self.first_abandoned_at, self.purchased_at
-        return left is not None and bought is not None and left <= bought
 
-    def _event_type(self, before: Self, snapshot: Snapshot, newer: bool) -> EventType:
-        if self.is_complete:
-            return EventType.RECOVERED if self._was_recovered() else EventType.COMPLETED
-        if newer and snapshot.abandoned:
-            return EventType.ABANDONED
-        if not before.sequence:
-            return EventType.CREATED
-        if newer and before.status is Status.ABANDONED and not snapshot.discarded:
-            return EventType.RESUMED
-        return EventType.UPDATED
+def _event_type(before: Checkout, told: Checkout, snapshot: Snapshot, newer: bool) -> EventType:
+    if told.is_complete:
+        return EventType.RECOVERED if told.was_recovered else EventType.COMPLETED
+    if newer and snapshot.abandoned:
+        return EventType.ABANDONED
+    if not before.sequence:
+        return EventType.CREATED
+    if newer and before.status is Status.ABANDONED and not snapshot.discarded:
+        return EventType.RESUMED
+    return EventType.UPDATED
 
 
 def _mark(event: str | None, digest: str) -> str:

@@ -47,7 +47,7 @@ def digest_of(stamp: str) -> str:
 
 
 def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details, stamp: str) -> Merged:
-    """Merges a telling into what is held; `newest` is the stamp of every part that `sources` does not name."""
+    """Merges a telling into what is held, whose parts have the stamp `newest` unless `sources` names one."""
     values = _flatten(held)
     stamps = {part: sources.get(part, newest) for part in values}
     for part, value in _flatten(told).items():

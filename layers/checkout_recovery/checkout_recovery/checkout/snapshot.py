@@ -143,13 +143,13 @@ class Attribution(Part):
     referer_host: str | None = None
     landing_page: str | None = None
     utm: ForeignList = []
-    """Key–value pairs of the landing page's URL, as given."""
+    """Key-value pairs of the landing page's URL, as given."""
     fbc: str | None = None
     fbp: str | None = None
 
 
 class Details(Part):
-    """Every part that a snapshot may tell and a checkout holds. Each merges on its own: newest telling wins."""
+    """Every part that a snapshot may tell and a checkout holds; of each, the newest telling wins."""
 
     phone: Phone | None = None
     email: str | None = None

@@ -103,7 +103,7 @@ class FanOut:
         )
 
     def _due(self, arrivals: Sequence[Arrival]) -> list[Delivery]:
-        """Plans with the subscriptions as remembered, and again where the look at the log shows them changed."""
+        """Plans with the subscriptions as remembered, and again where the look-up shows them changed."""
         stores = {arrival.checkout.store_id for arrival in arrivals}
         for store_id in stores - self._known.keys():
             self._learn(store_id)
@@ -226,8 +226,8 @@ def _render(due: Iterable[Delivery]) -> tuple[Bodies, frozenset[str]]:
             continue
         try:
             bodies[key] = delivery.contract.render(delivery.checkout)
-        except Exception:  # one event that trips a contract must not keep the batch's others from leaving
-            logger.error(  # noqa: TRY400 - a traceback could quote the shopper's data
+        except Exception:  # noqa: BLE001 - one event that trips a contract must not keep the batch's others from leaving
+            logger.error(  # without the traceback, which could quote the shopper's data
                 "event cannot be rendered",
                 extra={"event_id": delivery.event.id, "topic": delivery.contract.topic},
             )

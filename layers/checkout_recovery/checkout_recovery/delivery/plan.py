@@ -1,4 +1,4 @@
-"""Which deliveries an event calls for. Pure: the same event and subscriptions give the same deliveries and ids."""
+"""Which deliveries an event calls for. Pure: the same event and subscriptions give the same ids."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Stores as ingest knows them: remembered for a minute, and never refused from memory.
 
-A hit costs no call. Where what is remembered would refuse a request, the caller reads afresh first, so a store,
-a secret or a domain registered a moment ago works at once.
+A hit costs no call. Where what is remembered would refuse a request, the caller reads afresh first, so a
+store, a secret or a domain registered a moment ago works at once.
 """
 
 import time

@@ -103,7 +103,8 @@ class CheckoutTable:
             raise Outdated(self._current(checkout, error)) from None
 
     def _current(self, checkout: Checkout, error: ClientError) -> Checkout:
-        if item := error.response.get("Item"):
+        answer: Mapping[str, Any] = error.response
+        if item := answer.get("Item"):
             return decode(item)
         return self.load(checkout.store_id, checkout.checkout_id)
 

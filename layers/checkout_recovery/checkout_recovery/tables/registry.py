@@ -311,7 +311,7 @@ class RegistryTable:
         raise Unavailable("The registry is busy")
 
 
-class _Busy(Exception):  # noqa: N818 - never leaves this module
+class _Busy(Exception):
     """Another transaction was at work on the same items."""
 
 
