@@ -18,6 +18,10 @@ class Request:
     body: bytes
     """The raw bytes: what signatures cover."""
 
+    def header(self, name: str) -> str | None:
+        """Returns a header's text; None where it is absent or blank. What is no Unicode becomes ``?``."""
+        return self.headers.get(name, "").encode(errors="replace").decode().strip() or None
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

@@ -1,0 +1,213 @@
+"""Reads foreign JSON objects: what can be understood is taken out, all else stays as it was sent.
+
+Providers send fields that are absent, retyped, garbled or new without notice, and a request must not fail
+for one of them. So a value that cannot be read as what its field should hold stays where it is, unaltered,
+together with the fields that nobody described: `Fields.left` is what a part keeps as its `extra`.
+``null`` and ``""`` mean that the provider says nothing.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from checkout_recovery.checkout.money import parse_amount
+from checkout_recovery.errors import FieldError, MalformedRequest
+from checkout_recovery.json_codec import JsonError, parse
+
+MAX_KEY_BYTES = 512
+"""The longest id of a checkout. DynamoDB's sort keys hold 1,024 bytes."""
+
+_T = TypeVar("_T")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+"""No checkout is older. Zero times of other languages (year 1, 1970) mean that nobody set the field."""
+FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{7}")
+
+
+class Fields:
+    """The members of one foreign object, each taken by its kind and by one of the names that it may have."""
+
+    __slots__ = ("_members", "left", "told")
+
+    def __init__(self, members: Mapping[str, Any] = _NOTHING) -> None:
+        self._members = members
+        self.left = dict(members)
+        """What was not taken, as it was sent."""
+        self.told = False
+        """Whether anything was taken."""
+
+    @classmethod
+    def of_body(cls, body: bytes) -> "Fields":
+        """Reads a request's body.
+
+        Raises:
+            MalformedRequest: not a JSON object.
+        """
+        try:
+            value = parse(body)
+        except JsonError as error:
+            raise MalformedRequest(str(error)) from None
+        if not isinstance(value, dict):
+            raise MalformedRequest("the body is not a JSON object")
+        return cls(value)
+
+    @property
+    def says_nothing(self) -> bool:
+        return not (self.told or self.left)
+
+    def text(self, *names: str) -> str | None:
+        """Takes a text as it stands; a number becomes the text that it was written as."""
+        return self._take(_text, names)
+
+    def identifier(self, *names: str) -> str | None:
+        """Takes an id: a text, or an integer of any size."""
+        return self._take(read_identifier, names)
+
+    def amount(self, *names: str) -> Decimal | None:
+        return self._take(parse_amount, names)
+
+    def count(self, *names: str) -> int | None:
+        return self._take(_count, names)
+
+    def flag(self, *names: str) -> bool | None:
+        return self._take(_flag, names)
+
+    def time(self, *names: str) -> datetime | None:
+        """Takes a moment; where it is finer than a `datetime` can be, the text also stays."""
+        for name in names:
+            if (moment := self._take(read_time, (name,))) is not None:
+                if FINER_THAN_MICROSECONDS.search(str(self._members[name])):
+                    self.put_back(name)
+                return moment
+        return None
+
+    def array(self, name: str) -> list[Any] | None:
+        return self._take(_list, (name,))
+
+    def object(self, *names: str) -> "Fields":
+        """Takes an object out; without one, there is nothing to read in it."""
+        return Fields(self._take(_dict, names) or _NOTHING)
+
+    def objects(self, name: str) -> list["Fields"] | None:
+        """Takes the objects of an array; its other elements stay."""
+        elements = self.array(name)
+        if elements is None:
+            return None
+        if strays := [element for element in elements if not isinstance(element, dict)]:
+            self.left[name] = strays
+        return [Fields(element) for element in elements if isinstance(element, dict)]
+
+    def peek(self, name: str) -> "Fields":
+        """Reads in an object that stays here as a whole."""
+        value = self._members.get(name)
+        return Fields(value) if isinstance(value, dict) else Fields()
+
+    def put_back(self, name: str) -> None:
+        """Leaves a member here after all."""
+        if name in self._members:
+            self.left[name] = self._members[name]
+
+    def keep(self, name: str, child: "Fields") -> None:
+        """Puts back what is left of an object that was taken out."""
+        if child.left:
+            self.left[name] = child.left
+
+    def rest(self, **children: "Fields") -> dict[str, Any]:
+        """Returns what is left here, with what is left of the objects that were taken out."""
+        for name, child in children.items():
+            self.keep(name, child)
+        return self.left
+
+    def _take(self, read: Callable[[Any], _T | None], names: tuple[str, ...]) -> _T | None:
+        left = self.left
+        for name in names:
+            if name not in left:
+                continue
+            value = left[name]
+            if value is None or value == "":
+                del left[name]
+            elif (known := read(value)) is not None:
+                del left[name]
+                self.told = True
+                return known
+        return None
+
+
+def is_key(identifier: str | None) -> bool:
+    """Whether an id can be the key of a checkout."""
+    return bool(identifier) and len(str(identifier).encode()) <= MAX_KEY_BYTES
+
+
+def refusal(field: str, message: str) -> MalformedRequest:
+    """Makes the error for one field (or header) without which a request means nothing."""
+    return MalformedRequest("The request was not understood.", [FieldError(field, message)])
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return None if value.isspace() else value
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def read_identifier(value: Any) -> str | None:
+    return None if isinstance(value, Decimal) else _text(value)
+
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else None
+    if isinstance(value, str) and re.fullmatch(r"0|[1-9]\d{0,8}", value, re.ASCII):
+        return int(value)
+    return None
+
+
+_FLAGS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def _flag(value: Any) -> bool | None:
+    return _FLAGS.get(str(value).lower()) if isinstance(value, bool | int | str) else None
+
+
+def read_time(value: Any) -> datetime | None:
+    """Reads ISO 8601, or an integer of seconds or milliseconds since the epoch (their lengths differ).
+
+    A time without an offset could be hours off, so it is none.
+    """
+    moment = _from_iso(value) if isinstance(value, str) else _from_epoch(value)
+    return moment if moment is not None and moment >= _EARLIEST_TIME else None
+
+
+def _from_iso(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _from_epoch(number: Any) -> datetime | None:
+    if not isinstance(number, int):
+        return None
+    if 10**9 <= number < 10**10:
+        return _EPOCH + timedelta(seconds=number)
+    if 10**12 <= number < 10**13:
+        return _EPOCH + timedelta(milliseconds=number)
+    return None
+
+
+def _list(value: Any) -> list[Any] | None:
+    return value if isinstance(value, list) else None
+
+
+def _dict(value: Any) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,18 @@
+"""The names by which a provider calls a shop, in the form in which they are compared."""
+
+from checkout_recovery.checkout.snapshot import Shop
+
+
+def names_of(shop: Shop) -> frozenset[str]:
+    """Returns the shop's id and domains. Not its name: two shops may share one."""
+    names = {shop.id, host_of(shop.shopify_domain), host_of(shop.link)}
+    return frozenset(name for name in names if name)
+
+
+def host_of(link: str | None) -> str:
+    """Returns the host of a URL or bare domain in lower case; empty where there is none."""
+    address = (link or "").strip()
+    host = address.partition("://")[2] or address
+    for end in "/?#":
+        host = host.partition(end)[0]
+    return host.rpartition("@")[2].partition(":")[0].rstrip(".").lower()
