@@ -1,0 +1,35 @@
+import pytest
+from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.contracts import CONTRACTS
+from checkout_recovery.contracts.contract import Contract
+
+from tests.unit.contracts.examples import GOLDEN, cases, golden_file, golden_headers, headers_file
+
+CASES = [
+    pytest.param(contract, name, example, id=f"{contract.topic}-{contract.version}-{name}")
+    for contract, name, example in cases()
+]
+
+
+@pytest.mark.parametrize(("contract", "name", "example"), CASES)
+def test_a_published_contract_keeps_its_bytes(contract: Contract, name: str, example: Checkout) -> None:
+    assert contract.render(example) == golden_file(contract, name).read_bytes()
+
+
+@pytest.mark.parametrize(("contract", "name", "example"), CASES)
+def test_a_checkout_that_was_stored_and_read_again_has_the_same_bytes(
+    contract: Contract, name: str, example: Checkout
+) -> None:
+    stored = Checkout.model_validate_json(example.model_dump_json(exclude_defaults=True))
+    assert contract.render(stored) == contract.render(example)
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.version)
+def test_a_published_contract_keeps_its_headers(contract: Contract) -> None:
+    assert golden_headers(contract) == headers_file(contract).read_text()
+
+
+def test_no_golden_file_is_left_over() -> None:
+    used = {golden_file(contract, name) for contract, name, _ in cases()}
+    used |= {headers_file(contract) for contract in CONTRACTS.values()}
+    assert set(GOLDEN.iterdir()) == used
