@@ -1,0 +1,242 @@
+"""Subscriptions: made, read, changed, given a new key, and removed."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.contracts import CONTRACTS, cashfree_v1
+from checkout_recovery.contracts.contract import Contract
+from checkout_recovery.delivery.egress import header_fault, url_refusal
+from checkout_recovery.errors import Conflict, FieldError, MalformedRequest, NotFound, ProblemError
+from checkout_recovery.secrets import Secret, Secrets, subscription_secret
+from checkout_recovery.signing import Recipe, new_webhook_key
+from checkout_recovery.subscriptions.requests import SubscriptionChange, SubscriptionRequest
+from checkout_recovery.subscriptions.subscription import (
+    SUBSCRIPTION_ID,
+    Subscription,
+    new_subscription_id,
+)
+from checkout_recovery.subscriptions.version import next_version
+from checkout_recovery.tables.registry import RegistryTable
+
+MAX_PAGE = 100
+
+_RESERVED_PREFIXES = ("content-", "webhook-", "x-webhook-", "x-flexype-", "x-amz")
+_RESERVED = frozenset({"user-agent", "x-event-id", "x-request-id", "x-store-url"})
+_ROTATION_SECONDS = 30
+"""Longer than one call can take; then a rotation that has not reached SSM has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A subscription with a key that was just made."""
+
+    subscription: Subscription
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: tuple[Subscription, ...]
+    next_cursor: str | None
+
+
+class SubscriptionKeeper:
+    """Collaborators are arguments."""
+
+    def __init__(
+        self,
+        registry: RegistryTable,
+        secrets: Secrets,
+        now: Callable[[], datetime],
+        *,
+        local_targets: bool,
+    ) -> None:
+        self._registry = registry
+        self._secrets = secrets
+        self._now = now
+        self._local_targets = local_targets
+
+    def add(self, store_id: str, request: SubscriptionRequest) -> Keyed:
+        """Adds a subscription.
+
+        Raises:
+            NotFound: there is no such store.
+            MalformedRequest: what is asked for cannot be had; it names the fields.
+            Conflict: the store has as many subscriptions as it may have.
+        """
+        contract = self._checked(request)
+        now, key = self._now(), new_webhook_key()
+        subscription = Subscription(
+            subscription_id=new_subscription_id(now),
+            store_id=store_id,
+            topic=contract.topic,
+            version=contract.version,
+            callback_url=request.callback_url,
+            events=_in_order(contract, request.events or contract.events),
+            recipe=request.recipe or (Recipe.BASE64_BODY if _has_recipe(contract) else None),
+            header_names=tuple(request.headers),
+            key_version=next_version(0, now),
+            created_at=now,
+            updated_at=now,
+        )
+        if self._registry.store(store_id) is None:
+            raise NotFound("There is no such store")
+        name = subscription_secret(store_id, subscription.subscription_id)
+        # The secret first: nobody reads it before the subscription is there, and then it has to be.
+        self._secrets.put(name, Secret((key,), subscription.key_version, headers=request.headers))
+        try:
+            self._registry.create_subscription(subscription)
+        except ProblemError:
+            self._secrets.delete([name])
+            raise
+        return Keyed(subscription, key)
+
+    def get(self, store_id: str, subscription_id: str) -> Subscription:
+        """Reads a subscription.
+
+        Raises:
+            NotFound: the store has none with this id.
+        """
+        known = SUBSCRIPTION_ID.fullmatch(subscription_id)
+        subscription = self._registry.subscription(store_id, subscription_id) if known else None
+        if subscription is None:
+            raise NotFound("The store has no such subscription")
+        return subscription
+
+    def page(self, store_id: str, cursor: str = "", limit: int = MAX_PAGE) -> Page:
+        """Lists a store's subscriptions, oldest first.
+
+        Args:
+            store_id: whose.
+            cursor: `next_cursor` of the page before.
+            limit: how many at most.
+        """
+        # A store has few enough to read them all at once.
+        after = (
+            each for each in self._registry.subscriptions(store_id).items if each.subscription_id > cursor
+        )
+        items = tuple(islice(after, limit))
+        return Page(items, items[-1].subscription_id if next(after, None) else None)
+
+    def change(self, store_id: str, subscription_id: str, request: SubscriptionChange) -> Subscription:
+        """Changes what the request names; starting a subscription again also forgives why it was disabled.
+
+        Raises:
+            NotFound: the store has none with this id.
+            MalformedRequest: what is asked for cannot be had; it names the fields.
+            Conflict: somebody else is changing it at this moment.
+        """
+        before = self.get(store_id, subscription_id)
+        changes: dict[str, Any] = request.model_dump(exclude_unset=True)
+        faults: list[FieldError] = []
+        if "callback_url" in changes:
+            faults += self._url_faults(request.callback_url)
+        if "events" in changes:
+            contract = CONTRACTS[before.topic, before.version]
+            faults += _event_faults(contract, request.events)
+            changes["events"] = _in_order(contract, request.events)
+        if faults:
+            raise MalformedRequest(errors=faults)
+        if changes.get("paused") is False:
+            changes["disabled_reason"] = None
+        after = replace(before, **changes)
+        if after == before:
+            return before
+        after = replace(after, updated_at=self._now())
+        self._registry.update_subscription(before, after)
+        return after
+
+    def rotate(self, store_id: str, subscription_id: str, overlap: timedelta) -> Keyed:
+        """Gives a subscription a new key; the one before it signs along until the overlap ends.
+
+        Raises:
+            NotFound: the store has none with this id.
+            Conflict: somebody else is rotating it at this moment, or its keys are lost.
+        """
+        before = self.get(store_id, subscription_id)
+        name = subscription_secret(store_id, subscription_id)
+        held = self._secrets.get(name, before.key_version)
+        if held is None:
+            raise Conflict("The subscription's keys are lost: delete it and make it anew")
+        now = self._now()
+        if held.version < before.key_version and now - before.updated_at < timedelta(
+            seconds=_ROTATION_SECONDS
+        ):
+            raise Conflict("The key is being rotated at this moment")
+        after = replace(
+            before,
+            key_version=next_version(before.key_version, now),
+            previous_key_expires_at=now + overlap,
+            updated_at=now,
+        )
+        key = new_webhook_key()
+        # The registry first: of two at once it lets one through, which SSM would not.
+        self._registry.update_subscription(before, after)
+        self._secrets.put(name, held.rotated(key, after.key_version, now + overlap))
+        return Keyed(after, key)
+
+    def remove(self, store_id: str, subscription_id: str) -> None:
+        """Removes a subscription and its secrets; once more does no harm and clears what a failed try left."""
+        if SUBSCRIPTION_ID.fullmatch(subscription_id):
+            self._registry.delete_subscription(store_id, subscription_id)
+            self._secrets.delete([subscription_secret(store_id, subscription_id)])
+
+    def _checked(self, request: SubscriptionRequest) -> Contract:
+        contract = CONTRACTS.get((request.topic, request.version))
+        if contract is None:
+            known = ", ".join(f"{topic} {version}" for topic, version in CONTRACTS)
+            raise MalformedRequest(
+                errors=[FieldError("version", f"No such topic and version; there are: {known}")]
+            )
+        faults = self._url_faults(request.callback_url) + _header_faults(request.headers)
+        if request.events is not None:
+            faults += _event_faults(contract, request.events)
+        if request.recipe and not _has_recipe(contract):
+            faults.append(FieldError("recipe", f"Only {cashfree_v1.TOPIC} leaves a choice"))
+        if faults:
+            raise MalformedRequest(errors=faults)
+        return contract
+
+    def _url_faults(self, url: str) -> list[FieldError]:
+        refusal = url_refusal(url, local=self._local_targets)
+        return [FieldError("callback_url", refusal)] if refusal else []
+
+
+def _has_recipe(contract: Contract) -> bool:
+    return contract.topic == cashfree_v1.TOPIC
+
+
+def _in_order(contract: Contract, events: Iterable[EventType]) -> tuple[EventType, ...]:
+    wanted = set(events)
+    return tuple(event for event in contract.events if event in wanted)
+
+
+def _event_faults(contract: Contract, events: Sequence[EventType]) -> list[FieldError]:
+    known = ", ".join(contract.events)
+    return [
+        FieldError(f"events.{at}", f"The contract has only: {known}")
+        for at, event in enumerate(events)
+        if event not in contract.events
+    ]
+
+
+def _header_faults(headers: Mapping[str, str]) -> list[FieldError]:
+    faults = [
+        FieldError("headers", fault)
+        for name, value in headers.items()
+        if (fault := header_fault(name, value) or _reserved_fault(name))
+    ]
+    if len({name.lower() for name in headers}) < len(headers):
+        faults.append(FieldError("headers", "a name is repeated in other letters"))
+    return faults
+
+
+def _reserved_fault(name: str) -> str | None:
+    lower = name.lower()
+    if lower in _RESERVED or lower.startswith(_RESERVED_PREFIXES):
+        return "a contract has this header itself, or may have it one day"
+    return None
