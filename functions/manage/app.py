@@ -1,5 +1,274 @@
-"""Placeholder until the function is written."""
+"""The management API: stores, their providers' secrets, and subscriptions.
+
+Each route translates, calls one use, and answers. Who calls, the gateway's authorizer has said; what they may
+do is decided here.
+"""
+
+import functools
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from pydantic import BaseModel
+
+from checkout_recovery import json_codec, wiring
+from checkout_recovery.errors import (
+    FieldError,
+    Forbidden,
+    MalformedRequest,
+    NotFound,
+    ProblemError,
+    Unauthenticated,
+    Unavailable,
+)
+from checkout_recovery.http_api import JSON_TYPE, PROBLEM_TYPE, MethodNotAllowed, json_of
+from checkout_recovery.observability import logger
+from checkout_recovery.subscriptions.answers import (
+    HealthAnswer,
+    SampleAnswer,
+    StoreAnswer,
+    StoreWithToken,
+    SubscriptionAnswer,
+    SubscriptionPage,
+    SubscriptionWithKey,
+)
+from checkout_recovery.subscriptions.keep_stores import StoreKeeper
+from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE, SubscriptionKeeper
+from checkout_recovery.subscriptions.requests import (
+    Model,
+    ProviderRequest,
+    RotateRequest,
+    SubscriptionChange,
+    SubscriptionRequest,
+    read,
+)
+from checkout_recovery.subscriptions.store import StoreSettings
+
+app = APIGatewayHttpResolver()
+
+_NEVER_CACHED = {"cache-control": "no-store"}  # a secret that is shown once must not stay anywhere
 
 
-def handler(event: dict[str, object], context: object) -> dict[str, object]:
-    return {"statusCode": 200, "body": "{}"}
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return app.resolve(event, context)
+
+
+@functools.cache
+def _stores() -> StoreKeeper:
+    return StoreKeeper(wiring.registry(), wiring.secrets(), _now)
+
+
+@functools.cache
+def _subscriptions() -> SubscriptionKeeper:
+    local_targets = wiring.settings().allow_local_targets
+    return SubscriptionKeeper(wiring.registry(), wiring.secrets(), _now, local_targets=local_targets)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+# ---------------------------------------------------------------- routes
+
+
+@app.get("/v1/health")
+def health() -> Response[str]:
+    return _answer(200, HealthAnswer())
+
+
+@app.put("/v1/stores/<store_id>")
+def put_store(store_id: str) -> Response[str]:
+    _allow_operator()
+    settings = _body(StoreSettings)
+    put = _stores().put(store_id, settings, new_token=_flag("rotate_token"))
+    _log("Store registered" if put.created else "Store changed", store_id=store_id, new_token=bool(put.token))
+    answer = StoreAnswer.of(put.store)
+    if put.token:
+        answer = StoreWithToken(**dict(answer), store_token=put.token)
+    return _answer(201 if put.created else 200, answer)
+
+
+@app.get("/v1/stores/<store_id>")
+def get_store(store_id: str) -> Response[str]:
+    _allow_operator()
+    return _answer(200, StoreAnswer.of(_stores().get(store_id)))
+
+
+@app.delete("/v1/stores/<store_id>")
+def delete_store(store_id: str) -> Response[str]:
+    _allow_operator()
+    _stores().delete(store_id)
+    _log("Store deleted", store_id=store_id)
+    return _answer(204)
+
+
+@app.put("/v1/stores/<store_id>/providers/<provider>")
+def put_provider(store_id: str, provider: str) -> Response[str]:
+    _allow(store_id)
+    _stores().set_provider(store_id, provider, _body(ProviderRequest))
+    _log("Provider's secret changed", store_id=store_id, provider=provider)
+    return _answer(204)
+
+
+@app.post("/v1/stores/<store_id>/subscriptions")
+def create_subscription(store_id: str) -> Response[str]:
+    _allow(store_id)
+    keyed = _subscriptions().add(store_id, _body(SubscriptionRequest))
+    subscription = keyed.subscription
+    _log("Subscription added", store_id=store_id, subscription_id=subscription.subscription_id)
+    answer = SubscriptionAnswer.of(subscription)
+    return _answer(201, SubscriptionWithKey(**dict(answer), webhook_key=keyed.key))
+
+
+@app.get("/v1/stores/<store_id>/subscriptions")
+def list_subscriptions(store_id: str) -> Response[str]:
+    _allow(store_id)
+    _stores().get(store_id)
+    page = _subscriptions().page(store_id, _query().get("cursor", ""), _limit())
+    subscriptions = [SubscriptionAnswer.of(subscription) for subscription in page.items]
+    return _answer(200, SubscriptionPage(subscriptions=subscriptions, next_cursor=page.next_cursor))
+
+
+@app.get("/v1/stores/<store_id>/subscriptions/<subscription_id>")
+def get_subscription(store_id: str, subscription_id: str) -> Response[str]:
+    _allow(store_id)
+    return _answer(200, SubscriptionAnswer.of(_subscriptions().get(store_id, subscription_id)))
+
+
+@app.patch("/v1/stores/<store_id>/subscriptions/<subscription_id>")
+def change_subscription(store_id: str, subscription_id: str) -> Response[str]:
+    _allow(store_id)
+    changed = _subscriptions().change(store_id, subscription_id, _body(SubscriptionChange))
+    _log("Subscription changed", store_id=store_id, subscription_id=subscription_id)
+    return _answer(200, SubscriptionAnswer.of(changed))
+
+
+@app.delete("/v1/stores/<store_id>/subscriptions/<subscription_id>")
+def delete_subscription(store_id: str, subscription_id: str) -> Response[str]:
+    _allow(store_id)
+    _subscriptions().remove(store_id, subscription_id)
+    _log("Subscription deleted", store_id=store_id, subscription_id=subscription_id)
+    return _answer(204)
+
+
+@app.post("/v1/stores/<store_id>/subscriptions/<subscription_id>/rotate")
+def rotate_key(store_id: str, subscription_id: str) -> Response[str]:
+    _allow(store_id)
+    overlap = timedelta(seconds=_body(RotateRequest).overlap_seconds)
+    keyed = _subscriptions().rotate(store_id, subscription_id, overlap)
+    _log("Webhook key rotated", store_id=store_id, subscription_id=subscription_id)
+    answer = SubscriptionAnswer.of(keyed.subscription)
+    return _answer(200, SubscriptionWithKey(**dict(answer), webhook_key=keyed.key))
+
+
+@app.post("/v1/stores/<store_id>/subscriptions/<subscription_id>/test")
+def send_sample(store_id: str, subscription_id: str) -> Response[str]:
+    from checkout_recovery.subscriptions.send_sample import SampleSender  # noqa: PLC0415 - libcurl: rarely needed
+
+    _allow(store_id)
+    subscription = _subscriptions().get(store_id, subscription_id)
+    outcome = SampleSender(wiring.secrets(), wiring.sender(), _now).send(subscription)
+    answer = SampleAnswer(
+        delivered=outcome.delivered,
+        status=outcome.status,
+        failure=outcome.failure,
+        latency_ms=outcome.latency_ms,
+    )
+    _log("Sample sent", store_id=store_id, subscription_id=subscription_id, delivered=outcome.delivered)
+    return _answer(200, answer)
+
+
+# ---------------------------------------------------------------- who may
+
+
+def _caller() -> Mapping[str, Any]:
+    context = app.current_event.raw_event.get("requestContext", {})
+    return (context.get("authorizer") or {}).get("lambda") or {}
+
+
+def _allow_operator() -> None:
+    scope = _caller().get("scope")
+    if not scope:
+        raise Unauthenticated
+    if scope != "admin":
+        raise Forbidden("This needs the admin token")
+
+
+def _allow(store_id: str) -> None:
+    """Lets the operator in, and the store itself; another store learns nothing of whether there is such a one."""
+    caller = _caller()
+    if not caller.get("scope"):
+        raise Unauthenticated
+    if caller["scope"] != "admin" and (caller["scope"], caller.get("store_id")) != ("store", store_id):
+        raise Forbidden("The token is for another store")
+
+
+# ---------------------------------------------------------------- requests and answers
+
+
+def _body(model: type[Model]) -> Model:
+    return read(model, json_of(app.current_event.raw_event))
+
+
+def _query() -> Mapping[str, str]:
+    return app.current_event.raw_event.get("queryStringParameters") or {}
+
+
+def _flag(name: str) -> bool:
+    value = _query().get(name, "false")
+    if value not in ("true", "false"):
+        raise MalformedRequest(errors=[FieldError(name, "true or false")])
+    return value == "true"
+
+
+def _limit() -> int:
+    value = _query().get("limit", str(MAX_PAGE))
+    if not (
+        value.isascii()
+        and value.isdigit()
+        and len(value) <= len(str(MAX_PAGE))
+        and 0 < int(value) <= MAX_PAGE
+    ):
+        raise MalformedRequest(errors=[FieldError("limit", f"1 to {MAX_PAGE}")])
+    return int(value)
+
+
+def _answer(status: int, body: BaseModel | None = None) -> Response[str]:
+    text = body.model_dump_json() if body else ""
+    return Response(status, content_type=JSON_TYPE if body else None, body=text, headers=_NEVER_CACHED)
+
+
+def _problem(error: ProblemError) -> Response[str]:
+    text = json_codec.dumps(error.problem())
+    return Response(error.status, content_type=PROBLEM_TYPE, body=text, headers=_NEVER_CACHED)
+
+
+@app.exception_handler(ProblemError)
+def _refuse(error: ProblemError) -> Response[str]:
+    fields = {
+        "status": error.status,
+        "problem": error.type,
+        "fields": [fault.field for fault in error.errors],
+    }
+    if isinstance(error, Unavailable):
+        logger.warning("Request failed", extra={**fields, "cause": type(error.__cause__).__name__})
+    else:
+        logger.info("Request refused", extra=fields)
+    return _problem(error)
+
+
+@app.not_found
+def _no_route(_: NotFoundError) -> Response[str]:
+    path = app.current_event.path
+    methods = {route.method for route in app._static_routes + app._dynamic_routes if route.rule.match(path)}  # noqa: SLF001
+    if not methods:
+        return _problem(NotFound())
+    response = _problem(MethodNotAllowed())
+    response.headers["allow"] = ", ".join(sorted(methods))
+    return response
+
+
+def _log(message: str, **fields: str | bool) -> None:
+    logger.info(message, extra=fields)
