@@ -141,7 +141,10 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP unwind as Ctrl-C does, so that everything is taken away on the way."""
+    """Lets any signal that asks for the end unwind, so that everything is taken away on the way.
+
+    SIGINT too: a shell starts what it puts into the background with SIGINT ignored.
+    """
 
     def unwind(signum: int, _frame: FrameType | None) -> NoReturn:
         sys.exit(128 + signum)
@@ -149,12 +152,17 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {signum: signal.signal(signum, unwind) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {
+        signal.SIGTERM: unwind,
+        signal.SIGHUP: unwind,
+        signal.SIGINT: signal.default_int_handler,
+    }
+    previous = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
     try:
         yield
     finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
+        for signum, earlier in previous.items():
+            signal.signal(signum, earlier)
 
 
 @contextlib.contextmanager
