@@ -3,9 +3,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from checkout_recovery.json_codec import MAX_DEPTH, JsonError, dumps, parse, parse_own
 from hypothesis import given
 from hypothesis import strategies as st
+
+from checkout_recovery.json_codec import MAX_DEPTH, JsonError, dumps, parse, parse_own
 
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**12), max_value=10**12)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

@@ -2,6 +2,10 @@ import base64
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook
+
 from checkout_recovery.signing import (
     Recipe,
     equal,
@@ -11,9 +15,6 @@ from checkout_recovery.signing import (
     sign,
     sign_standard,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from standardwebhooks.webhooks import Webhook
 
 KEY = "test_secret_do_not_use"
 BODY = '{"amount":170.00,"name":"Él"}'.encode()

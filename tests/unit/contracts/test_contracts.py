@@ -4,6 +4,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from checkout_recovery import json_codec
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout
@@ -11,9 +14,6 @@ from checkout_recovery.checkout.snapshot import Consent, Details
 from checkout_recovery.contracts import CONTRACTS, contract_for
 from checkout_recovery.contracts.contract import Contract
 from checkout_recovery.errors import BrokenRecord
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.unit.contracts.examples import EXAMPLES, FULL, checkout, left
 
 CASHFREE = CONTRACTS["abandonedCheckout", "v1"]

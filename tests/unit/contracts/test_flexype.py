@@ -3,12 +3,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Status
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import Attribution, Cart, Client, Details, Item, Shop, Variant
 from checkout_recovery.contracts import CONTRACTS
-
 from tests.unit.contracts.examples import DECIDED, EXAMPLES, checkout
 
 FLAT = CONTRACTS["ACR_CHECKOUT", "2025-09"]

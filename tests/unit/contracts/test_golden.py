@@ -1,8 +1,8 @@
 import pytest
+
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.contracts.contract import Contract
-
 from tests.unit.contracts.examples import GOLDEN, cases, golden_file, golden_headers, headers_file
 
 CASES = [

@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
 from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.contracts.contract import Attempt, Contract
 from checkout_recovery.signing import Recipe, new_webhook_key
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-
 from tests.unit.contracts.examples import ATTEMPT, EXAMPLES, NEW_KEY, OLD_KEY, left
 
 CASHFREE = CONTRACTS["abandonedCheckout", "v1"]
