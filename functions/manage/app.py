@@ -21,7 +21,6 @@ from checkout_recovery.errors import (
     NotFound,
     ProblemError,
     Unauthenticated,
-    Unavailable,
 )
 from checkout_recovery.http_api import JSON_TYPE, PROBLEM_TYPE, MethodNotAllowed, json_of
 from checkout_recovery.observability import logger
@@ -197,7 +196,7 @@ def _allow_operator() -> None:
 
 
 def _allow(store_id: str) -> None:
-    """Lets the operator in, and the store itself; another store learns nothing of whether there is such a one."""
+    """Lets the operator and the store itself in; another store does not learn whether there is such a one."""
     caller = _caller()
     if not caller.get("scope"):
         raise Unauthenticated
@@ -245,17 +244,11 @@ def _problem(error: ProblemError) -> Response[str]:
     return Response(error.status, content_type=PROBLEM_TYPE, body=text, headers=_NEVER_CACHED)
 
 
-@app.exception_handler(ProblemError)
+@app.exception_handler(ProblemError)  # type: ignore[untyped-decorator] # Powertools says no more of it
 def _refuse(error: ProblemError) -> Response[str]:
-    fields = {
-        "status": error.status,
-        "problem": error.type,
-        "fields": [fault.field for fault in error.errors],
-    }
-    if isinstance(error, Unavailable):
-        logger.warning("Request failed", extra={**fields, "cause": type(error.__cause__).__name__})
-    else:
-        logger.info("Request refused", extra=fields)
+    # The failing fields stay out: an unknown field is called whatever the caller liked.
+    cause = type(error.__cause__).__name__
+    _log("Request refused", problem=error.type, cause=cause, faults=len(error.errors))
     return _problem(error)
 
 
@@ -270,5 +263,7 @@ def _no_route(_: NotFoundError) -> Response[str]:
     return response
 
 
-def _log(message: str, **fields: str | bool) -> None:
-    logger.info(message, extra=fields)
+def _log(message: str, **fields: str | int) -> None:
+    route = app.current_event.raw_event.get("routeKey")
+    request = {"request_id": app.lambda_context.aws_request_id, "route": route}
+    logger.info(message, extra=request | fields)

@@ -63,13 +63,13 @@ class StoreKeeper:
         Raises:
             NotFound: there is none.
         """
-        store = self._registry.store(store_id) if STORE_ID.fullmatch(store_id) else None
+        store = self._registry.store(store_id)
         if store is None:
             raise NotFound("There is no such store")
         return store
 
     def delete(self, store_id: str) -> None:
-        """Removes a store with its secrets and subscriptions; whatever a try left behind, the next clears away.
+        """Removes a store with its secrets and subscriptions; what a failed try left, the next clears away.
 
         The store's own item goes first: from then on no token works and nothing can be added.
         """

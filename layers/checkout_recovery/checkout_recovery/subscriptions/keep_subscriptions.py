@@ -180,7 +180,7 @@ class SubscriptionKeeper:
         return Keyed(after, key)
 
     def remove(self, store_id: str, subscription_id: str) -> None:
-        """Removes a subscription and its secrets; once more does no harm and clears what a failed try left."""
+        """Removes a subscription and its secrets; repeated, it clears away what a failed try left."""
         if SUBSCRIPTION_ID.fullmatch(subscription_id):
             self._registry.delete_subscription(store_id, subscription_id)
             self._secrets.delete([subscription_secret(store_id, subscription_id)])

@@ -1,4 +1,4 @@
-"""What callers of the management API send. Unknown fields are refused; so a typing error is never a default."""
+"""What callers of the management API send. Unknown fields are refused: a slip is never a default."""
 
 from typing import Annotated, Any, TypeVar
 

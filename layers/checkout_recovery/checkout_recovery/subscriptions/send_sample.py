@@ -72,7 +72,7 @@ class SampleSender:
 
 
 def sample_checkout(store_id: str, event: EventType, now: datetime) -> Checkout:
-    """Makes a checkout of nobody, as it stands after `event`; each is another, so none is taken for a repeat."""
+    """Makes a checkout of nobody as it stands after `event`; each is another, so none looks repeated."""
     checkout_id = f"sample-{int(now.timestamp() * 1000)}"
     bought = event in (EventType.COMPLETED, EventType.RECOVERED)
     return Checkout(

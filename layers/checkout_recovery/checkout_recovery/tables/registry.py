@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.errors import Conflict, NotFound, Unavailable
 from checkout_recovery.signing import Recipe
-from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
+from checkout_recovery.subscriptions.store import STORE_ID, ProviderSettings, Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.codec import decode, decode_item, encode, encode_item
 from checkout_recovery.tables.driver import driver_errors
@@ -52,7 +52,7 @@ class RegistryTable:
 
     def store(self, store_id: str) -> Store | None:
         """Reads a store; None where there is no such store."""
-        item = self._get(store_id, _STORE)
+        item = self._get(store_id, _STORE) if STORE_ID.fullmatch(store_id) else None
         return _store(item) if item else None
 
     def create_store(self, store: Store) -> None:
