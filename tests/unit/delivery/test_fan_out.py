@@ -1,0 +1,299 @@
+"""Fan-out's own logic, with collaborators that remember what they were asked."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.checkout.phone import Phone
+from checkout_recovery.checkout.snapshot import Details, Snapshot
+from checkout_recovery.delivery.fan_out import Arrival, FanOut
+from checkout_recovery.delivery.plan import delivery_id
+from checkout_recovery.delivery.send import Failure, Outcome, Post
+from checkout_recovery.queues import RetryMessage
+from checkout_recovery.secrets import Secret
+from checkout_recovery.signing import new_webhook_key
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.deliveries import DeliveryRecord, LogRead
+from checkout_recovery.tables.registry import Subscriptions
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+PHONE = "9123456780"
+
+
+class Registry:
+    """Holds subscriptions, and counts how often they were read."""
+
+    def __init__(self, *subscriptions: Subscription) -> None:
+        self.held = Subscriptions(1, subscriptions)
+        self.reads = 0
+
+    def subscriptions(self, store_id: str) -> Subscriptions:
+        self.reads += 1
+        return self.held
+
+
+class Log:
+    """A delivery log in memory."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.records: dict[str, DeliveryRecord] = {}
+        self.look_ups = 0
+
+    def look_up(
+        self, keys: Iterable[tuple[str, str]], registry: Registry, store_ids: Iterable[str]
+    ) -> LogRead:
+        self.look_ups += 1
+        recorded = frozenset(delivery for _, delivery in keys if delivery in self.records)
+        return LogRead(recorded, dict.fromkeys(store_ids, self.registry.held.revision))
+
+    def record(self, records: Iterable[DeliveryRecord]) -> None:
+        self.records |= {record.delivery_id: record for record in records}
+
+
+class Keys:
+    """Secrets of all subscriptions but those named."""
+
+    def __init__(self) -> None:
+        self.missing: set[str] = set()
+        self.secret = Secret(keys=(new_webhook_key(),), version=1)
+
+    def available(self, wanted: Mapping[str, int]) -> dict[str, Secret]:
+        return {name: self.secret for name in wanted if name.rpartition("/")[2] not in self.missing}
+
+
+class Receivers:
+    """Sends nothing; answers 200 unless a subscription has another outcome."""
+
+    def __init__(self) -> None:
+        self.failures: dict[str, Failure] = {}
+        self.posts: list[Post] = []
+        self.bodies: list[bytes] = []
+
+    def send(self, posts: Sequence[Post], budget_seconds: float) -> list[Outcome]:
+        self.posts += posts
+        self.bodies += [post.prepare()[1] for post in posts]
+        return [self._outcome(post) for post in posts]
+
+    def _outcome(self, post: Post) -> Outcome:
+        failure = self.failures.get(post.subscription_id)
+        status = {None: 200, Failure.HTTP: 500}.get(failure)
+        return Outcome(post.delivery_id, status, failure, 12)
+
+
+class Queue:
+    """Keeps messages; refuses deliveries of the subscriptions named."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[RetryMessage, int]] = []
+        self.refused: set[str] = set()
+
+    def send(self, messages: Sequence[tuple[RetryMessage, int]]) -> frozenset[str]:
+        self.messages += messages
+        return frozenset(m.delivery_id for m, _ in messages if m.subscription_id in self.refused)
+
+
+class World:
+    """A fan-out with all that it works with."""
+
+    def __init__(self, *subscriptions: Subscription) -> None:
+        self.registry = Registry(*subscriptions)
+        self.log = Log(self.registry)
+        self.keys = Keys()
+        self.receivers = Receivers()
+        self.queue = Queue()
+        self.fan_out = FanOut(
+            registry=self.registry,  # type: ignore[arg-type] # a fake with what fan-out uses
+            deliveries=self.log,  # type: ignore[arg-type] # the same
+            secrets=self.keys,  # type: ignore[arg-type] # the same
+            sender=self.receivers,  # type: ignore[arg-type] # the same
+            retry_queue=self.queue,  # type: ignore[arg-type] # the same
+            retention_days=30,
+            now=lambda: NOW,
+            random=lambda: 0.0,
+        )
+
+    def __call__(self, *checkouts: Checkout) -> frozenset[str]:
+        arrivals = [Arrival(f"record-{index}", checkout) for index, checkout in enumerate(checkouts)]
+        return self.fan_out(arrivals, 5.0)
+
+    @property
+    def sent_to(self) -> list[str]:
+        return [post.subscription_id for post in self.receivers.posts]
+
+
+def subscription(name: str, topic: str = "checkout", version: str = "2026-11") -> Subscription:
+    return Subscription(
+        subscription_id=name,
+        store_id="my-store",
+        topic=topic,
+        version=version,
+        callback_url=f"https://receiver.example/{name}",
+        events=tuple(EventType),
+        key_version=1,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+
+
+def checkout(checkout_id: str = "c1", *, seconds: int = 0, before: Checkout | None = None) -> Checkout:
+    snapshot = Snapshot(
+        checkout_id=checkout_id,
+        event_id=f"evt-{seconds}",
+        event_time=NOW + timedelta(seconds=seconds),
+        details=Details(phone=Phone.of(PHONE, "91"), stage="PHONE_ENTERED"),
+    )
+    held = before or Checkout(store_id="my-store", checkout_id=checkout_id)
+    changed = held.apply(snapshot, NOW + timedelta(seconds=seconds), timedelta(minutes=15))
+    assert isinstance(changed, Checkout)
+    return changed
+
+
+def test_every_subscription_that_wants_the_event_gets_it_and_it_is_recorded() -> None:
+    world = World(subscription("a"), subscription("b"))
+    assert world(checkout()) == frozenset()
+    assert world.sent_to == ["a", "b"]
+    assert {(r.subscription_id, r.state, r.attempts, r.status) for r in world.log.records.values()} == {
+        ("a", "delivered", 1, 200),
+        ("b", "delivered", 1, 200),
+    }
+
+
+def test_a_paused_subscription_or_one_that_wants_other_events_gets_nothing() -> None:
+    paused = replace(subscription("a"), paused=True)
+    other = replace(subscription("b"), events=(EventType.ABANDONED,))
+    disabled = replace(subscription("c"), disabled_reason="gone")
+    world = World(paused, other, disabled)
+    world(checkout())
+    assert world.sent_to == []
+    assert world.log.records == {}
+
+
+def test_a_repeated_batch_sends_nothing_again() -> None:
+    world = World(subscription("a"), subscription("b"))
+    event = checkout()
+    world(event)
+    assert world(event) == frozenset()
+    assert world.sent_to == ["a", "b"]
+
+
+def test_a_repeated_batch_sends_what_it_had_not_got_to() -> None:
+    world = World(subscription("a"), subscription("b"))
+    event = checkout()
+    assert event.event is not None
+    world(event)
+    del world.log.records[delivery_id(event.event, "b")]
+    world(event)
+    assert world.sent_to == ["a", "b", "b"]
+
+
+def test_a_failure_goes_to_the_queue_with_ids_only_and_fails_no_record() -> None:
+    world = World(subscription("a"), subscription("b"))
+    world.receivers.failures["a"] = Failure.HTTP
+    event = checkout()
+    assert event.event is not None
+    assert world(event) == frozenset()
+    ((message, delay),) = world.queue.messages
+    assert delay == 5
+    assert message == RetryMessage(
+        store_id="my-store",
+        checkout_id="c1",
+        subscription_id="a",
+        delivery_id=delivery_id(event.event, "a"),
+        event_id=event.event.id,
+        event_type="checkout.created",
+        sequence=1,
+        attempts=1,
+        reason="http",
+    )
+    record = world.log.records[message.delivery_id]
+    assert (record.state, record.reason, record.status) == ("pending", "http", 500)
+
+
+def test_a_post_that_was_not_tried_counts_no_attempt() -> None:
+    world = World(subscription("a"))
+    world.receivers.failures["a"] = Failure.DEFERRED
+    world(checkout())
+    ((message, _),) = world.queue.messages
+    assert (message.attempts, message.reason) == (0, "deferred")
+
+
+def test_what_the_queue_refuses_comes_again_and_is_not_recorded() -> None:
+    world = World(subscription("a"), subscription("b"))
+    world.receivers.failures["a"] = Failure.TIMEOUT
+    world.queue.refused = {"a"}
+    assert world(checkout("c1"), checkout("c2")) == {"record-0", "record-1"}
+    assert {record.subscription_id for record in world.log.records.values()} == {"b"}
+
+
+def test_a_subscription_whose_secret_cannot_be_read_is_delayed_and_not_dropped() -> None:
+    world = World(subscription("a"), subscription("b"))
+    world.keys.missing = {"a"}
+    assert world(checkout()) == frozenset()
+    assert world.sent_to == ["b"]
+    ((message, _),) = world.queue.messages
+    assert (message.subscription_id, message.attempts, message.reason) == ("a", 0, "secret_unavailable")
+
+
+def test_a_subscription_made_after_the_first_event_gets_the_second() -> None:
+    world = World(subscription("a"))
+    world(checkout("c1"))
+    world.registry.held = Subscriptions(2, (subscription("a"), subscription("b")))
+    world(checkout("c2"))
+    assert world.sent_to == ["a", "a", "b"]
+
+
+def test_subscriptions_are_read_once_while_they_do_not_change() -> None:
+    world = World(subscription("a"))
+    for name in "cde":
+        world(checkout(name))
+    assert world.registry.reads == 1
+    assert world.log.look_ups == 3
+
+
+def test_an_event_is_rendered_once_for_all_subscriptions_of_a_contract() -> None:
+    world = World(*(subscription(name) for name in "abc"))
+    world(checkout())
+    assert len({id(body) for body in world.receivers.bodies}) == 1
+
+
+def test_events_of_one_checkout_share_a_lane_and_keep_their_order() -> None:
+    world = World(subscription("a"))
+    first = checkout(seconds=0)
+    second = checkout(seconds=5, before=first)
+    world(first, second)
+    assert [post.lane for post in world.receivers.posts] == ["c1", "c1"]
+    assert [body.count(b'"sequence":2') for body in world.receivers.bodies] == [0, 1]
+
+
+def test_a_write_after_the_purchase_sends_nothing() -> None:
+    world = World(subscription("a"))
+    bought = Checkout(store_id="my-store", checkout_id="c1").apply(
+        Snapshot(checkout_id="c1", event_time=NOW, completed=True), NOW, timedelta(minutes=15)
+    )
+    assert isinstance(bought, Checkout)
+    late = bought.apply(
+        Snapshot(
+            checkout_id="c1",
+            event_time=NOW - timedelta(minutes=1),
+            details=Details(email="a@shopper.example"),
+        ),
+        NOW,
+        timedelta(minutes=15),
+    )
+    assert isinstance(late, Checkout)
+    world(bought)
+    world(late)
+    assert len(world.sent_to) == 1
+    world = World(subscription("a"))
+    world(bought, late)
+    assert len(world.sent_to) == 1
+
+
+def test_an_event_that_cannot_be_rendered_comes_again_and_keeps_no_other_back() -> None:
+    world = World(subscription("a"))
+    bad = checkout("bad").model_copy(update={"details": Details.model_construct(extra={"x": object()})})
+    assert world(bad, checkout("good")) == {"record-0"}
+    assert len(world.sent_to) == 1
