@@ -3,6 +3,9 @@ import re
 
 import pycurl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from checkout_recovery.delivery.egress import (
     MAX_URL_LENGTH,
     header_fault,
@@ -10,8 +13,6 @@ from checkout_recovery.delivery.egress import (
     url_fault,
     url_refusal,
 )
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 FORBIDDEN = [
     "0.0.0.0",  # noqa: S104 - judged, not bound

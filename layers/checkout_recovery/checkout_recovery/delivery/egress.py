@@ -10,6 +10,7 @@ multicast and the transition ranges through, and says different things in differ
 """
 
 import re
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 MAX_URL_LENGTH = 2048
@@ -159,10 +160,17 @@ def _syntax_fault(url: str, *, local: bool) -> str | None:
 
 def header_fault(name: str, value: str) -> str | None:
     """Says why a header that somebody chose may not be sent, or None where it may; never with its value."""
+    return header_name_fault(name) or header_value_fault(value)
+
+
+@lru_cache(maxsize=1024)
+def header_name_fault(name: str) -> str | None:
     if not _HEADER_NAME.fullmatch(name):
         return "the name must be 1 to 128 of the characters that HTTP allows in header names"
-    if name.lower() in _OUR_HEADERS:
-        return "the sender itself sets this header"
+    return "the sender itself sets this header" if name.lower() in _OUR_HEADERS else None
+
+
+def header_value_fault(value: str) -> str | None:
     if _NOT_IN_HEADER.search(value):
         return "the value must not contain line breaks or other control characters"
     return None
