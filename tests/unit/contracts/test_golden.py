@@ -1,3 +1,8 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from checkout_recovery.checkout.lifecycle import Checkout
@@ -33,3 +38,22 @@ def test_no_golden_file_is_left_over() -> None:
     used = {golden_file(contract, name) for contract, name, _ in cases()}
     used |= {headers_file(contract) for contract in CONTRACTS.values()}
     assert set(GOLDEN.iterdir()) == used
+
+
+def names_in(value: Any, path: str = "") -> set[str]:
+    """The path of every member; the elements of an array are one."""
+    if isinstance(value, dict):
+        paths = [names_in(member, f"{path}.{name}") for name, member in value.items()]
+        return {f"{path}.{name}" for name in value}.union(*paths)
+    if isinstance(value, list):
+        return set[str]().union(*(names_in(member, f"{path}[]") for member in value))
+    return set()
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.version)
+def test_the_example_that_receivers_read_names_nothing_that_is_not_sent(contract: Contract) -> None:
+    document = (Path(__file__).parents[3] / "docs/contracts.md").read_text()
+    examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", document, re.DOTALL)]
+    sent = json.loads(golden_file(contract, "full").read_bytes())
+    (example,) = [example for example in examples if example.keys() <= sent.keys()]
+    assert names_in(example) <= names_in(sent)
