@@ -9,7 +9,8 @@ def read_phone(fields: Fields, *, number: tuple[str, ...], international: str) -
     dial_code, full = fields.text("dial_code"), fields.text(international)
     typed = fields.text(*number) or full
     if typed is None:
-        fields.put_back("dial_code")
+        if dial_code is not None:
+            fields.put_back("dial_code")
         return None
     phone = Phone.of(typed, dial_code, full)
     if full not in (None, typed, phone.e164):
