@@ -74,10 +74,13 @@ class _Cached:
     secret: Secret
     fetched_at: float
     fresh_until: float
+    sought: int
+    """The version that the last read looked for; newer than the secret's while that is being written."""
 
     def is_fresh(self, version: int, now: float) -> bool:
-        # One that is older than wanted has just been read: its successor is being written at this moment.
-        return now < self.fresh_until and (self.secret.version >= version or now < self.fetched_at + _SETTLE)
+        if now >= self.fresh_until:
+            return False
+        return version <= self.secret.version or (version <= self.sought and now < self.fetched_at + _SETTLE)
 
     def is_servable(self, version: int, now: float) -> bool:
         """Whether it is right even though SSM cannot be asked: it is current, or its overlap still runs."""
@@ -150,7 +153,7 @@ class Secrets:
             self._client.put_parameter(
                 Name=self._prefix + name, Value=value, Type="SecureString", Overwrite=True
             )
-        self._remember(name, secret, self._now())
+        self._remember(name, secret, secret.version, self._now())
         self._trim()
 
     def delete(self, names: Iterable[str]) -> None:
@@ -185,23 +188,23 @@ class Secrets:
                 continue
             for parameter in answer["Parameters"]:
                 name = parameter["Name"].removeprefix(self._prefix)
-                self._take(name, parameter["Value"], now)
+                self._take(name, parameter["Value"], wanted[name], now)
             for full_name in answer["InvalidParameters"]:
                 self._miss(full_name.removeprefix(self._prefix), now)
         return unanswered
 
-    def _take(self, name: str, value: str, now: float) -> None:
+    def _take(self, name: str, value: str, sought: int, now: float) -> None:
         try:
             secret = Secret((value,)) if name == ADMIN_TOKEN else _read(value)
-        except (ValueError, KeyError, TypeError):  # somebody wrote it by hand; the others are still good
+        except ValueError:  # somebody wrote it by hand; the others are still good
             _logger.error("A secret cannot be read", extra={"secret": name})  # noqa: TRY400 - the error quotes it
             self._miss(name, now)
         else:
-            self._remember(name, secret, now)
+            self._remember(name, secret, sought, now)
 
-    def _remember(self, name: str, secret: Secret, now: float) -> None:
+    def _remember(self, name: str, secret: Secret, sought: int, now: float) -> None:
         self._missing.pop(name, None)
-        self._cached[name] = _Cached(secret, now, now + self._jittered(_TTL))
+        self._cached[name] = _Cached(secret, now, now + self._jittered(_TTL), sought)
 
     def _miss(self, name: str, now: float) -> None:
         self._cached.pop(name, None)
@@ -244,11 +247,13 @@ def _write(secret: Secret) -> str:
 
 
 def _read(value: str) -> Secret:
-    fields = json.loads(value)
-    expires = fields.get("previous_expires_at")
-    return Secret(
-        keys=tuple(map(str, fields["keys"])),
-        version=int(fields["version"]),
-        previous_expires_at=datetime.fromisoformat(expires) if expires else None,
-        headers={str(name): str(text) for name, text in fields.get("headers", {}).items()},
-    )
+    match json.loads(value):
+        case {"keys": [str(), *_] as keys, "version": int(version)} as fields:
+            expires = fields.get("previous_expires_at")
+            return Secret(
+                keys=tuple(map(str, keys)),
+                version=version,
+                previous_expires_at=datetime.fromisoformat(expires) if expires else None,
+                headers=fields.get("headers", {}),
+            )
+    raise ValueError("not a secret as this package writes it")

@@ -1,0 +1,296 @@
+"""The cache of secrets, against an SSM that counts its calls and can fall silent."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError
+from mypy_boto3_ssm.client import SSMClient
+
+from checkout_recovery.errors import MalformedRequest, Unavailable
+from checkout_recovery.secrets import ADMIN_TOKEN, Secret, Secrets, provider_secret, subscription_secret
+
+NAME = subscription_secret("my-store", "sub_1")
+NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
+TTL, JITTER = 300, 30
+
+
+def throttled() -> Exception:
+    return ClientError(
+        {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "GetParameters"
+    )
+
+
+def unreachable() -> Exception:
+    return ConnectTimeoutError(endpoint_url="https://ssm.test")
+
+
+def denied() -> Exception:
+    return ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameters")
+
+
+@dataclass
+class FakeSsm:
+    """Holds parameters as SSM does; `fault` is raised by every call while it is set."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    reads: list[list[str]] = field(default_factory=list)
+    fault: Exception | None = None
+
+    def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> dict[str, Any]:  # noqa: N803
+        assert WithDecryption
+        assert len(Names) <= 10
+        self.reads.append(Names)
+        self._fail()
+        return {
+            "Parameters": [
+                {"Name": name, "Value": self.values[name]} for name in Names if name in self.values
+            ],
+            "InvalidParameters": [name for name in Names if name not in self.values],
+        }
+
+    def put_parameter(self, *, Name: str, Value: str, Type: str, Overwrite: bool) -> None:  # noqa: N803
+        assert (Type, Overwrite) == ("SecureString", True)
+        self._fail()
+        self.values[Name] = Value
+
+    def delete_parameters(self, *, Names: list[str]) -> None:  # noqa: N803
+        assert len(Names) <= 10
+        self._fail()
+        for name in Names:
+            self.values.pop(name, None)
+
+    def _fail(self) -> None:
+        if self.fault:
+            raise self.fault
+
+
+@dataclass
+class Clock:
+    time: float = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def ssm() -> FakeSsm:
+    return FakeSsm()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def made(ssm: FakeSsm, clock: Clock, random: float = 0.5) -> Secrets:
+    return Secrets(cast("SSMClient", ssm), "test", now=clock, random=lambda: random)
+
+
+@pytest.fixture
+def secrets(ssm: FakeSsm, clock: Clock) -> Secrets:
+    return made(ssm, clock)
+
+
+def written(ssm: FakeSsm, name: str, key: str, version: int = 1) -> None:
+    ssm.values[f"/test/{name}"] = json.dumps({"keys": [key], "version": version})
+
+
+def key_of(secrets: Secrets, version: int = 1) -> str | None:
+    secret = secrets.get(NAME, version)
+    return secret.keys[0] if secret else None
+
+
+def test_what_is_put_can_be_read_anywhere(ssm: FakeSsm, clock: Clock, secrets: Secrets) -> None:
+    secret = Secret(("new", "old"), 2, NOW, {"Authorization": "Basic \u00fc"})
+    secrets.put(NAME, secret)
+    assert list(ssm.values) == ["/test/stores/my-store/subscriptions/sub_1"]
+    assert made(ssm, clock).get(NAME, 2) == secret
+
+
+def test_names_follow_the_stack() -> None:
+    assert provider_secret("my-store", "flexype") == "stores/my-store/providers/flexype"
+
+
+def test_the_admin_token_is_the_whole_parameter(ssm: FakeSsm, secrets: Secrets) -> None:
+    ssm.values["/test/admin-token"] = "cra_x"
+    admin = secrets.get(ADMIN_TOKEN)
+    assert admin
+    assert admin.keys == ("cra_x",)
+
+
+def test_reads_are_batched_by_ten(ssm: FakeSsm, secrets: Secrets) -> None:
+    names = [f"stores/s/subscriptions/sub_{number}" for number in range(23)]
+    for name in names:
+        written(ssm, name, name)
+    found = secrets.get_many(dict.fromkeys(names, 1))
+    assert {name: secret.keys[0] for name, secret in found.items()} == {name: name for name in names}
+    assert [len(batch) for batch in ssm.reads] == [10, 10, 3]
+
+
+def test_only_what_is_not_cached_is_read(ssm: FakeSsm, secrets: Secrets) -> None:
+    written(ssm, "a", "a")
+    written(ssm, "b", "b")
+    secrets.get("a", 1)
+    secrets.get_many({"a": 1, "b": 1})
+    assert ssm.reads == [["/test/a"], ["/test/b"]]
+
+
+@pytest.mark.parametrize(("random", "fresh_for"), [(0.0, TTL - JITTER), (1.0, TTL + JITTER)])
+def test_a_secret_is_cached_for_about_five_minutes(
+    ssm: FakeSsm, clock: Clock, random: float, fresh_for: int
+) -> None:
+    secrets = made(ssm, clock, random)
+    written(ssm, NAME, "old")
+    key_of(secrets)
+    written(ssm, NAME, "new")
+    clock.time = fresh_for - 0.01
+    assert key_of(secrets) == "old"
+    clock.time = fresh_for + 0.01
+    assert key_of(secrets) == "new"
+
+
+def test_a_rotation_takes_effect_at_once(ssm: FakeSsm, secrets: Secrets) -> None:
+    written(ssm, NAME, "old", 1)
+    key_of(secrets)
+    written(ssm, NAME, "new", 2)
+    assert key_of(secrets, 1) == "old"
+    assert key_of(secrets, 2) == "new"
+
+
+def test_a_version_that_is_not_written_yet_is_not_asked_for_at_every_call(
+    ssm: FakeSsm, clock: Clock, secrets: Secrets
+) -> None:
+    written(ssm, NAME, "old", 1)
+    assert [key_of(secrets, 2) for _ in range(5)] == ["old"] * 5
+    assert len(ssm.reads) == 1
+    written(ssm, NAME, "new", 2)
+    clock.time = 3
+    assert key_of(secrets, 2) == "new"
+
+
+def test_what_does_not_exist_is_absent_and_not_asked_for_again_at_once(
+    ssm: FakeSsm, clock: Clock, secrets: Secrets
+) -> None:
+    assert [key_of(secrets) for _ in range(3)] == [None] * 3
+    assert len(ssm.reads) == 1
+    written(ssm, NAME, "made")
+    clock.time = 10.01
+    assert key_of(secrets) == "made"
+
+
+def test_a_secret_that_is_put_is_no_longer_absent(secrets: Secrets) -> None:
+    assert key_of(secrets) is None
+    secrets.put(NAME, Secret(("made",), 1))
+    assert key_of(secrets) == "made"
+
+
+@pytest.mark.parametrize("fault", [throttled, unreachable])
+def test_while_ssm_is_down_the_cache_serves_on(
+    ssm: FakeSsm, clock: Clock, secrets: Secrets, fault: Any
+) -> None:
+    written(ssm, NAME, "held")
+    key_of(secrets)
+    ssm.fault = fault()
+    clock.time = 86_400
+    assert [key_of(secrets) for _ in range(3)] == ["held"] * 3
+    assert len(ssm.reads) == 2, "it is not asked again at every call"
+    clock.time += 12
+    ssm.fault = None
+    written(ssm, NAME, "new")
+    assert key_of(secrets) == "new"
+
+
+def test_a_key_whose_overlap_may_be_over_is_not_served_while_ssm_is_down(
+    ssm: FakeSsm, clock: Clock, secrets: Secrets
+) -> None:
+    written(ssm, NAME, "old", 1)
+    key_of(secrets)
+    ssm.fault = throttled()
+    clock.time = 599
+    assert key_of(secrets, 2) == "old"
+    clock.time = 700
+    with pytest.raises(Unavailable):
+        key_of(secrets, 2)
+
+
+def test_while_ssm_is_down_what_is_not_cached_is_unavailable(ssm: FakeSsm, secrets: Secrets) -> None:
+    written(ssm, "held", "held")
+    secrets.get("held", 1)
+    ssm.fault = throttled()
+    with pytest.raises(Unavailable):
+        secrets.get_many({NAME: 1})
+    assert set(secrets.available({NAME: 1, "held": 1})) == {"held"}
+    with pytest.raises(Unavailable):
+        secrets.put(NAME, Secret(("k",), 1))
+    with pytest.raises(Unavailable):
+        secrets.delete([NAME])
+
+
+def test_a_fault_of_ours_is_not_taken_for_an_outage(ssm: FakeSsm, clock: Clock, secrets: Secrets) -> None:
+    written(ssm, NAME, "held")
+    key_of(secrets)
+    clock.time, ssm.fault = 1000, denied()
+    with pytest.raises(ClientError):
+        key_of(secrets)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "not json", "[]", "{}", '{"keys": ["secret-text"]}', '{"keys":[],"version":1}', "null"]
+)
+def test_what_cannot_be_read_is_absent_and_does_not_hold_up_the_others(
+    ssm: FakeSsm, secrets: Secrets, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ssm.values["/test/broken"] = value
+    written(ssm, NAME, "good")
+    assert set(secrets.get_many({"broken": 1, NAME: 1})) == {NAME}
+    assert "secret-text" not in caplog.text
+
+
+def test_what_is_deleted_is_gone(ssm: FakeSsm, secrets: Secrets) -> None:
+    names = [f"n{number}" for number in range(12)]
+    for name in names:
+        secrets.put(name, Secret((name,), 1))
+    secrets.delete(names)
+    secrets.delete(names)
+    assert ssm.values == {}
+    assert secrets.get_many(dict.fromkeys(names, 1)) == {}
+
+
+def test_a_secret_that_no_parameter_can_hold_is_refused(ssm: FakeSsm, secrets: Secrets) -> None:
+    with pytest.raises(MalformedRequest) as refused:
+        secrets.put(NAME, Secret(("k",), 1, headers={"X-Key": "v" * 4096}))
+    assert "vvv" not in str(refused.value)
+    assert ssm.values == {}
+
+
+def test_the_cache_is_bounded(ssm: FakeSsm, secrets: Secrets) -> None:
+    for number in range(3000):
+        written(ssm, f"n{number}", "k")
+        secrets.get(f"n{number}", 1)
+        secrets.get(f"missing{number}", 1)
+    assert len(secrets._cached) <= 2048
+    assert len(secrets._missing) <= 256
+
+
+def test_a_batch_larger_than_the_cache_is_still_read_whole(ssm: FakeSsm, secrets: Secrets) -> None:
+    names = [f"n{number}" for number in range(2100)]
+    for name in names:
+        written(ssm, name, "k")
+    assert len(secrets.get_many(dict.fromkeys(names, 1))) == 2100
+
+
+def test_the_previous_key_is_valid_until_its_overlap_ends() -> None:
+    rotated = Secret(("first", "older"), 1).rotated("second", 2, NOW)
+    assert rotated.valid_keys(NOW - timedelta(seconds=1)) == ("second", "first")
+    assert rotated.valid_keys(NOW) == ("second",)
+
+
+def test_reprs_show_nothing_secret(secrets: Secrets) -> None:
+    secret = Secret(("key-text",), 1, headers={"X-Key": "header-text"})
+    secrets.put(NAME, secret)
+    shown = repr(secret) + repr(secrets) + repr(secrets._cached)
+    assert "key-text" not in shown
+    assert "header-text" not in shown
