@@ -1,0 +1,186 @@
+"""The handlers' world: AWS by moto, with tables and queues as template.yaml defines them.
+
+Nothing of the package is patched. A handler finds its world as in Lambda, through its environment; what
+`wiring` keeps between calls is forgotten after each test.
+"""
+
+import json
+import logging
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_sqs import SQSClient
+from mypy_boto3_ssm import SSMClient
+from samcli.yamlhelper import yaml_parse
+
+from checkout_recovery import wiring
+from checkout_recovery.observability import logger
+from functions.authorize import app as authorize
+from functions.manage import app as manage
+from local.dynamodb_local import dynamodb_local
+
+ROOT = Path(__file__).parents[2]
+STACK = "checkout-recovery-test"
+TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+TABLES = ("CheckoutTable", "RegistryTable", "DeliveryTable")
+QUEUES = {"RetryQueue": "RETRY_QUEUE_URL", "RejectedEventsQueue": "REJECTED_EVENTS_QUEUE_URL"}
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "ap-south-1",
+    "STACK_NAME": STACK,
+    "STAGE": "local",
+    "CHECKOUT_TABLE": "CheckoutTable",
+    "REGISTRY_TABLE": "RegistryTable",
+    "DELIVERY_TABLE": "DeliveryTable",
+    "ALLOW_LOCAL_TARGETS": "false",
+}
+MOTO, DYNAMODB_LOCAL = "moto", "dynamodb-local"
+
+Event = dict[str, Any]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The functions' environment; what they built from an earlier one is forgotten."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    _forget()
+    yield monkeypatch
+    _forget()
+
+
+@pytest.fixture
+def aws(environment: pytest.MonkeyPatch) -> Iterator[None]:
+    """An AWS account with the template's tables and queues."""
+    with mock_aws():
+        dynamodb, sqs = boto3.client("dynamodb"), boto3.client("sqs")
+        for table in TABLES:
+            create_table(dynamodb, table, table)
+        for queue, variable in QUEUES.items():
+            environment.setenv(variable, sqs.create_queue(QueueName=queue)["QueueUrl"])
+        yield
+
+
+@pytest.fixture
+def dynamodb(aws: None) -> DynamoDBClient:
+    return boto3.client("dynamodb")
+
+
+@pytest.fixture
+def ssm(aws: None) -> SSMClient:
+    return boto3.client("ssm")
+
+
+@pytest.fixture
+def sqs(aws: None) -> SQSClient:
+    return boto3.client("sqs")
+
+
+@pytest.fixture
+def context() -> SimpleNamespace:
+    """What Lambda tells a handler of its invocation."""
+    return SimpleNamespace(
+        function_name="test",
+        aws_request_id="00000000-0000-4000-8000-000000000000",
+        get_remaining_time_in_millis=lambda: 30_000,
+    )
+
+
+@pytest.fixture
+def event() -> Callable[[str], Event]:
+    """Reads a fixture of events/."""
+    return lambda name: dict(json.loads((ROOT / "events" / f"{name}.json").read_text()))
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """Every line that the code logs from here on, as it would be written."""
+    lines: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(logger.registered_formatter.format(record))
+
+    keep, level = Keep(), logger.log_level
+    ours, root = logging.getLogger(logger.name), logging.getLogger()
+    ours.addHandler(keep)
+    root.addHandler(keep)
+    logger.setLevel("DEBUG")
+    yield lines
+    logger.setLevel(level)
+    ours.removeHandler(keep)
+    root.removeHandler(keep)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def create_table(client: DynamoDBClient, logical_id: str, name: str) -> None:
+    """Makes a table as the template defines it, under a name of the test's own."""
+    properties = TEMPLATE["Resources"][logical_id]["Properties"]
+    definition = {
+        key: properties[key]
+        for key in ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
+        if key in properties
+    }
+    if stream := properties.get("StreamSpecification"):
+        definition["StreamSpecification"] = {"StreamEnabled": True, **stream}
+    client.create_table(TableName=name, **definition)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs the tables' tests on moto, and on Amazon's own DynamoDB Local where Java is found."""
+    if "table_client" in metafunc.fixturenames:
+        backends: list[Any] = [MOTO]
+        if shutil.which("java") and shutil.which("npm"):
+            backends.append(pytest.param(DYNAMODB_LOCAL, marks=pytest.mark.xdist_group(DYNAMODB_LOCAL)))
+        metafunc.parametrize("table_client", backends, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def dynamodb_local_url() -> Iterator[str | None]:
+    with dynamodb_local() as url:
+        yield url
+
+
+@pytest.fixture
+def table_client(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
+    """A DynamoDB that is empty but for what the test makes."""
+    if request.param == MOTO:
+        with mock_aws():
+            yield boto3.client("dynamodb")
+    else:
+        yield boto3.client("dynamodb", endpoint_url=request.getfixturevalue("dynamodb_local_url"))
+
+
+@pytest.fixture
+def new_table(table_client: DynamoDBClient) -> Iterator[Callable[[str], str]]:
+    """Makes a table by its logical id and returns its name."""
+    made: list[str] = []
+
+    def make(logical_id: str) -> str:
+        name = f"{logical_id}-{uuid.uuid4().hex}"
+        create_table(table_client, logical_id, name)
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        table_client.delete_table(TableName=name)
+
+
+def _forget() -> None:
+    for module in (wiring, manage, authorize):
+        for member in vars(module).values():
+            if hasattr(member, "cache_clear"):
+                member.cache_clear()

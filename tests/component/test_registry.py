@@ -1,0 +1,210 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.errors import Conflict, NotFound
+from checkout_recovery.signing import Recipe
+from checkout_recovery.subscriptions.store import ProviderSettings, QuietHours, Store, StoreSettings
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.registry import MAX_SUBSCRIPTIONS, RegistryTable
+
+NOW = datetime(2026, 5, 7, 10, 0, 0, 123456, tzinfo=UTC)
+SETTINGS = StoreSettings(
+    abandon_after_seconds=1800,
+    quiet_hours=QuietHours(start="21:00", end="09:00", timezone="Asia/Kolkata"),
+    currency="INR",
+    domains=["my-store.com"],
+)
+STORE = Store(
+    store_id="my-store",
+    settings=SETTINGS,
+    token_hash="0" * 64,
+    revision=1000,
+    created_at=NOW,
+    updated_at=NOW,
+)
+FLEXYPE = ProviderSettings(configured_at=NOW, secret_version=7)
+SUBSCRIPTION = Subscription(
+    subscription_id="sub_1",
+    store_id="my-store",
+    topic="abandonedCheckout",
+    version="v1",
+    callback_url="https://receiver.example.com/h",
+    events=(EventType.ABANDONED,),
+    paused=True,
+    recipe=Recipe.HEX_BODY,
+    header_names=("Authorization",),
+    key_version=5,
+    previous_key_expires_at=NOW + timedelta(days=1),
+    disabled_reason="gone",
+    created_at=NOW,
+    updated_at=NOW,
+)
+
+
+@pytest.fixture
+def name(new_table: Callable[[str], str]) -> str:
+    return new_table("RegistryTable")
+
+
+@pytest.fixture
+def registry(table_client: DynamoDBClient, name: str) -> RegistryTable:
+    return RegistryTable(table_client, name)
+
+
+@pytest.fixture
+def store(registry: RegistryTable) -> Store:
+    registry.create_store(STORE)
+    return STORE
+
+
+def revision(registry: RegistryTable) -> int:
+    return registry.subscriptions("my-store").revision
+
+
+def test_a_store_is_read_as_it_was_written(registry: RegistryTable, store: Store) -> None:
+    assert registry.store("my-store") == store
+
+
+@pytest.mark.parametrize("store_id", ["no-such-store", "", "a/b", "x" * 65, "\u00fc"])
+def test_there_is_no_other_store(registry: RegistryTable, store: Store, store_id: str) -> None:
+    assert registry.store(store_id) is None
+
+
+def test_a_store_is_registered_once(registry: RegistryTable, store: Store) -> None:
+    with pytest.raises(Conflict):
+        registry.create_store(replace(store, token_hash="1" * 64))
+    assert registry.store("my-store") == store
+
+
+def test_new_settings_replace_the_old_and_move_the_revision(registry: RegistryTable, store: Store) -> None:
+    registry.update_store("my-store", StoreSettings(), NOW + timedelta(hours=1))
+    changed = replace(store, settings=StoreSettings(), updated_at=NOW + timedelta(hours=1), revision=1001)
+    assert registry.store("my-store") == changed
+
+
+def test_a_new_token_replaces_the_old(registry: RegistryTable, store: Store) -> None:
+    registry.update_store("my-store", SETTINGS, NOW, "f" * 64)
+    held = registry.store("my-store")
+    assert held
+    assert held.token_hash == "f" * 64
+
+
+def test_a_store_that_is_gone_is_not_brought_back_by_a_change(registry: RegistryTable) -> None:
+    with pytest.raises(Conflict):
+        registry.update_store("my-store", SETTINGS, NOW)
+    with pytest.raises(Conflict):
+        registry.put_provider("my-store", "flexype", FLEXYPE)
+    assert not registry.bind_shop("my-store", "flexype", "my-store.com")
+    assert registry.store("my-store") is None
+
+
+def test_the_first_shop_is_bound_and_stays(registry: RegistryTable, store: Store) -> None:
+    registry.put_provider("my-store", "flexype", FLEXYPE)
+    assert registry.bind_shop("my-store", "flexype", "a.myshopify.com")
+    assert registry.bind_shop("my-store", "flexype", "a.myshopify.com")
+    assert not registry.bind_shop("my-store", "flexype", "b.myshopify.com")
+    registry.put_provider("my-store", "flexype", replace(FLEXYPE, secret_version=8))
+    held = registry.store("my-store")
+    assert held
+    assert held.providers == {"flexype": replace(FLEXYPE, secret_version=8, shop="a.myshopify.com")}
+
+
+def test_no_shop_is_bound_for_a_provider_that_is_not_configured(
+    registry: RegistryTable, store: Store
+) -> None:
+    assert not registry.bind_shop("my-store", "shopify", "a.myshopify.com")
+
+
+def test_of_two_changes_of_a_secret_at_once_one_is_refused(registry: RegistryTable, store: Store) -> None:
+    registry.put_provider("my-store", "flexype", FLEXYPE)
+    with pytest.raises(Conflict):
+        registry.put_provider("my-store", "flexype", FLEXYPE)
+
+
+def test_a_subscription_is_read_as_it_was_written(registry: RegistryTable, store: Store) -> None:
+    registry.create_subscription(SUBSCRIPTION)
+    plain = replace(SUBSCRIPTION, subscription_id="sub_2", recipe=None, previous_key_expires_at=None)
+    registry.create_subscription(plain)
+    assert registry.subscription("my-store", "sub_1") == SUBSCRIPTION
+    assert registry.subscriptions("my-store").items == (SUBSCRIPTION, plain)
+    assert registry.subscriptions("my-store").settings == SETTINGS
+
+
+def test_every_change_of_a_subscription_moves_the_revision(registry: RegistryTable, store: Store) -> None:
+    assert revision(registry) == 1000
+    registry.create_subscription(SUBSCRIPTION)
+    assert revision(registry) == 1001
+    registry.update_subscription(SUBSCRIPTION, replace(SUBSCRIPTION, paused=False))
+    assert revision(registry) == 1002
+    assert registry.delete_subscription("my-store", "sub_1")
+    assert revision(registry) == 1003
+    assert not registry.delete_subscription("my-store", "sub_1")
+    assert revision(registry) == 1003
+
+
+def test_the_revision_is_read_from_the_stores_item_alone(
+    registry: RegistryTable, store: Store, table_client: DynamoDBClient, name: str
+) -> None:
+    keys = [registry.store_key("my-store"), registry.store_key("no-such-store")]
+    items = table_client.batch_get_item(RequestItems={name: {"Keys": keys}})["Responses"][name]
+    assert [registry.revision_of(item) for item in items] == [1000]
+    assert registry.revision_of(None) == 0
+
+
+def test_a_change_of_what_has_changed_since_is_refused(registry: RegistryTable, store: Store) -> None:
+    registry.create_subscription(SUBSCRIPTION)
+    newer = replace(SUBSCRIPTION, paused=False, updated_at=NOW + timedelta(seconds=1))
+    registry.update_subscription(SUBSCRIPTION, newer)
+    with pytest.raises(Conflict):
+        registry.update_subscription(SUBSCRIPTION, replace(SUBSCRIPTION, paused=True))
+    assert registry.subscription("my-store", "sub_1") == newer
+    assert revision(registry) == 1002
+
+
+def test_a_subscription_that_is_gone_is_not_brought_back_by_a_change(
+    registry: RegistryTable, store: Store
+) -> None:
+    with pytest.raises(Conflict):
+        registry.update_subscription(SUBSCRIPTION, SUBSCRIPTION)
+    assert registry.subscription("my-store", "sub_1") is None
+
+
+def test_a_store_that_is_not_there_takes_no_subscription(registry: RegistryTable) -> None:
+    with pytest.raises(NotFound):
+        registry.create_subscription(SUBSCRIPTION)
+    assert registry.subscription_ids("my-store") == []
+
+
+def test_a_store_has_a_limit_of_subscriptions(registry: RegistryTable, store: Store) -> None:
+    for number in range(MAX_SUBSCRIPTIONS):
+        registry.create_subscription(replace(SUBSCRIPTION, subscription_id=f"sub_{number:03}"))
+    with pytest.raises(Conflict, match="at most"):
+        registry.create_subscription(SUBSCRIPTION)
+    assert len(registry.subscriptions("my-store").items) == MAX_SUBSCRIPTIONS
+    registry.delete_subscription("my-store", "sub_000")
+    registry.create_subscription(SUBSCRIPTION)
+
+
+def test_a_deleted_store_has_no_subscriptions_until_they_are_cleared_away(
+    registry: RegistryTable, store: Store
+) -> None:
+    registry.create_subscription(SUBSCRIPTION)
+    registry.delete_store("my-store")
+    registry.delete_store("my-store")
+    assert registry.subscriptions("my-store").items == ()
+    assert revision(registry) == 0
+    assert registry.subscription_ids("my-store") == ["sub_1"]
+    registry.delete_subscriptions("my-store", ["sub_1"])
+    assert registry.subscription_ids("my-store") == []
+
+
+def test_a_store_sees_only_its_own_subscriptions(registry: RegistryTable, store: Store) -> None:
+    registry.create_store(replace(store, store_id="my-store-2"))
+    registry.create_subscription(replace(SUBSCRIPTION, store_id="my-store-2"))
+    assert registry.subscriptions("my-store").items == ()
+    assert registry.subscription("my-store", "sub_1") is None
