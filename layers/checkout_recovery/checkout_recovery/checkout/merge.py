@@ -48,9 +48,11 @@ def digest_of(stamp: str) -> str:
 
 def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details, stamp: str) -> Merged:
     """Merges a telling into what is held, whose parts have the stamp `newest` unless `sources` names one."""
-    values = _flatten(held)
+    values, tells = _flatten(held), _flatten(told)
+    if stamp > newest and values.keys() <= tells.keys():
+        return Merged(told, {})  # the usual case: a newer telling that leaves nothing out
     stamps = {part: sources.get(part, newest) for part in values}
-    for part, value in _flatten(told).items():
+    for part, value in tells.items():
         if part not in values or stamp > stamps[part]:
             values[part], stamps[part] = value, stamp
     newest = max(newest, stamp)

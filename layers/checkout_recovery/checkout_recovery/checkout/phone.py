@@ -36,7 +36,11 @@ class Phone(BaseModel):
     @property
     def national_number(self) -> str:
         """The number without its country code where that is known, else as it was given."""
-        return str(phonenumbers.parse(self.e164).national_number) if self.e164 else self.number
+        return (
+            phonenumbers.national_significant_number(phonenumbers.parse(self.e164))
+            if self.e164
+            else self.number
+        )
 
 
 @functools.lru_cache(maxsize=1024)

@@ -192,7 +192,7 @@ class FanOut:
         now = self._now()
         self._deliveries.record([self._entry(one, now) for one in attempted])
         delivered = sum(one.failure is None for one in attempted)
-        logger.info("events fanned out", extra={"deliveries": len(attempted), "delivered": delivered})
+        logger.debug("events fanned out", extra={"deliveries": len(attempted), "delivered": delivered})
 
     def _entry(self, one: Attempted, now: datetime) -> DeliveryRecord:
         delivery = one.delivery
