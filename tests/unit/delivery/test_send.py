@@ -191,6 +191,7 @@ class TestAnswer:
             (formatdate(time.time() + 600, usegmt=True), 500, 601),
             ("99999999999", 1, 6 * 3600),
         ],
+        ids=["seconds", "date", "bounded"],
     )
     def test_retry_after_is_read_as_seconds_and_as_a_date(
         self, new_sender: NewSender, receive: Receive, value: str, least: int, most: int
@@ -265,7 +266,7 @@ class TestAnswer:
 
 def _unending(receiver: Receiver, connection: socket.socket, request: Request) -> bool:
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    for _ in range(10_000):
+    while not receiver.closing.is_set():
         connection.sendall(b"1000\r\n" + b"x" * 4096 + b"\r\n")
     return False
 
