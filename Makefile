@@ -93,6 +93,10 @@ validate: setup ## cfn-lint and sam validate
 openapi: setup ## Write docs/openapi.json from the code
 	$(BIN)/python -m local.openapi
 
+.PHONY: events
+events: setup ## Write events/ from local/fixtures.py
+	$(BIN)/python -m local.fixtures
+
 # ---------------------------------------------------------------- AWS
 
 .PHONY: build
@@ -107,6 +111,10 @@ PLATFORM_x86_64 := x86_64-manylinux_2_28
 deploy: build ## Build, and deploy to your AWS account (ENV=default, staging or prod)
 	@overrides=$$(python -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["$(ENV)"]["deploy"]["parameters"]["parameter_overrides"])' < samconfig.toml); \
 	set -x; sam deploy --config-env $(ENV) --parameter-overrides $$overrides Architecture=$(ARCHITECTURE)
+
+.PHONY: admin-token
+admin-token: setup ## Make the deployed stack's admin token, and show it once (ENV=...)
+	@$(BIN)/python -m local.admin_token $(ENV)
 
 .PHONY: clean
 clean: ## Remove all that was made, environments too

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -30,6 +30,7 @@ from typing import NoReturn
 import boto3
 from botocore.config import Config
 
+from local.admin_token import make_admin_token
 from local.http_api import import_routes
 
 ROOT = Path(__file__).parents[1]
@@ -69,18 +70,18 @@ class Stack:
 
     def logs(self) -> list[str]:
         """Every line that a function or the HTTP API has logged so far, of all log groups."""
-        client = self.aws.client("logs", endpoint_url=self.endpoint_url, config=_NO_PROXY)
-        groups = [
-            group["logGroupName"]
-            for page in client.get_paginator("describe_log_groups").paginate()
-            for group in page["logGroups"]
-        ]
-        return [
-            event["message"]
-            for group in groups
-            for page in client.get_paginator("filter_log_events").paginate(logGroupName=group)
-            for event in page["events"]
-        ]
+        with closing(self.aws.client("logs", endpoint_url=self.endpoint_url, config=_NO_PROXY)) as client:
+            groups = [
+                group["logGroupName"]
+                for page in client.get_paginator("describe_log_groups").paginate()
+                for group in page["logGroups"]
+            ]
+            return [
+                event["message"]
+                for group in groups
+                for page in client.get_paginator("filter_log_events").paginate(logGroupName=group)
+                for event in page["events"]
+            ]
 
 
 _NO_PROXY = Config(proxies={}, retries={"total_max_attempts": 2})
@@ -223,6 +224,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
 
 
 def _child_environment(region: str, **extra: str) -> dict[str, str]:
@@ -269,11 +273,11 @@ def _digest_of_sources() -> str:
 
 def _deploy(endpoint_url: str, region: str, overrides: list[str]) -> None:
     _say("deploying the template")
-    s3 = _session(region).client("s3", endpoint_url=endpoint_url, config=_NO_PROXY)
-    s3.create_bucket(
-        Bucket=BUCKET,
-        CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item] # any region
-    )
+    with closing(_session(region).client("s3", endpoint_url=endpoint_url, config=_NO_PROXY)) as s3:
+        s3.create_bucket(
+            Bucket=BUCKET,
+            CreateBucketConfiguration={"LocationConstraint": region},  # type: ignore[typeddict-item] # any
+        )
     for cache in (ROOT / "functions").rglob("__pycache__"):
         shutil.rmtree(cache, ignore_errors=True)  # or it would be packed with the function
     _sam(
@@ -307,14 +311,17 @@ def _sam(command: str, *arguments: str, **environment: str) -> None:
 def _finish(endpoint_url: str, region: str, stack_name: str) -> Stack:
     """Does after the deploy what ministack left undone and what CloudFormation cannot do."""
     session = _session(region)
-    cloudformation = session.client("cloudformation", endpoint_url=endpoint_url, config=_NO_PROXY)
-    gateway = session.client("apigatewayv2", endpoint_url=endpoint_url, config=_NO_PROXY)
-    ssm = session.client("ssm", endpoint_url=endpoint_url, config=_NO_PROXY)
-    _say(f"{import_routes(cloudformation, gateway, stack_name)} routes")
-    (description,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in description["Outputs"]}
-    admin_token = f"cra_{secrets.token_urlsafe(32)}"
-    ssm.put_parameter(Name=f"/{stack_name}/admin-token", Value=admin_token, Type="SecureString")
+    with (
+        closing(
+            session.client("cloudformation", endpoint_url=endpoint_url, config=_NO_PROXY)
+        ) as cloudformation,
+        closing(session.client("apigatewayv2", endpoint_url=endpoint_url, config=_NO_PROXY)) as gateway,
+        closing(session.client("ssm", endpoint_url=endpoint_url, config=_NO_PROXY)) as ssm,
+    ):
+        _say(f"{import_routes(cloudformation, gateway, stack_name)} routes")
+        (description,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in description["Outputs"]}
+        admin_token = make_admin_token(ssm, stack_name)
     api_url = f"{endpoint_url}/_aws/execute-api/{outputs['HttpApiId']}/$default"
     with _http.open(f"{api_url}/v1/health", timeout=60) as response:
         _say(f"GET /v1/health answers {response.status}")
