@@ -39,7 +39,7 @@ class CheckoutTable:
 
     def __init__(self, client: "DynamoDBClient", table_name: str, due_shards: int) -> None:
         self._client = client
-        self._table_name = table_name
+        self.table_name = table_name
         self._due_shards = due_shards
 
     def load(self, store_id: str, checkout_id: str) -> Checkout:
@@ -50,7 +50,7 @@ class CheckoutTable:
         """
         with driver_errors():
             answer = self._client.get_item(
-                TableName=self._table_name,
+                TableName=self.table_name,
                 Key={"store_id": {"S": store_id}, "checkout_id": {"S": checkout_id}},
                 ConsistentRead=True,
             )
@@ -65,7 +65,7 @@ class CheckoutTable:
         """
         with driver_errors():
             answer = self._client.query(
-                TableName=self._table_name,
+                TableName=self.table_name,
                 IndexName="alias",
                 KeyConditionExpression="store_id = :store AND alias = :alias",
                 ExpressionAttributeValues={":store": {"S": store_id}, ":alias": {"S": alias}},
@@ -90,7 +90,7 @@ class CheckoutTable:
         try:
             with driver_errors():
                 self._client.put_item(
-                    TableName=self._table_name,
+                    TableName=self.table_name,
                     Item=item,
                     ConditionExpression="attribute_not_exists(#sequence) OR #sequence = :before",
                     ExpressionAttributeNames={"#sequence": "sequence"},

@@ -70,7 +70,7 @@ class DeliveryTable:
         self, client: "DynamoDBClient", table_name: str, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self._client = client
-        self._table_name = table_name
+        self.table_name = table_name
         self._sleep = sleep
 
     def look_up(
@@ -86,14 +86,14 @@ class DeliveryTable:
         """
         wanted = [(registry.table_name, registry.store_key(store_id)) for store_id in store_ids]
         wanted += [
-            (self._table_name, {"subscription_id": {"S": subscription}, "delivery_id": {"S": delivery}})
+            (self.table_name, {"subscription_id": {"S": subscription}, "delivery_id": {"S": delivery}})
             for subscription, delivery in keys
         ]
         recorded: set[str] = set()
         revisions: dict[str, int] = {}
         for chunk in _chunks(wanted, _KEYS_A_READ):
             for table, item in self._read(chunk, registry.table_name):
-                if table == self._table_name:
+                if table == self.table_name:
                     recorded.add(item["delivery_id"]["S"])
                 else:
                     revisions[item["store_id"]["S"]] = registry.revision_of(item)
@@ -102,7 +102,7 @@ class DeliveryTable:
     def _read(
         self, wanted: Sequence[tuple[str, Mapping[str, Any]]], registry_table: str
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        projections = {self._table_name: "delivery_id", registry_table: "store_id, revision"}
+        projections = {self.table_name: "delivery_id", registry_table: "store_id, revision"}
         requests: dict[str, Any] = {}
         for table, key in wanted:
             request = {"Keys": [], "ConsistentRead": True, "ProjectionExpression": projections[table]}
@@ -133,8 +133,8 @@ class DeliveryTable:
         left: Sequence[Any] = puts
         for round_ in range(_ROUNDS):
             with driver_errors():
-                answer = self._client.batch_write_item(RequestItems={self._table_name: left})
-            left = (answer.get("UnprocessedItems") or {}).get(self._table_name, [])
+                answer = self._client.batch_write_item(RequestItems={self.table_name: left})
+            left = (answer.get("UnprocessedItems") or {}).get(self.table_name, [])
             if not left:
                 return
             self._sleep(0.05 * 2**round_)
