@@ -33,7 +33,8 @@ def stamp_of(snapshot: Snapshot, digest: str, now: datetime, newest: str) -> str
     time, rank = snapshot.event_time, _RANK.get(snapshot.details.stage or "", 0)
     if time is None or time > now + CLOCK_SKEW:
         time = max(now, time_of(newest) + timedelta(microseconds=1)) if newest else now
-    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}|{rank}|{digest}"
+    moment = time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return f"{moment}Z|{rank}|{digest}"
 
 
 def time_of(stamp: str) -> datetime:
