@@ -127,9 +127,13 @@ class Checkout(BaseModel):
         return mark in marks
 
     def _repeats(self, snapshot: Snapshot, digest: str) -> bool:
-        """Whether a telling without id and time says only what the newest said."""
-        anonymous = snapshot.event_id is None and snapshot.event_time is None
-        return anonymous and digest == digest_of(self.newest)
+        """Whether a telling without a time says only what the newest said.
+
+        Under another event id that is a sign of life, unless it says that the shopper has left: a sender
+        that names requests and not events would have it told twice.
+        """
+        anonymous = snapshot.event_id is None or snapshot.abandoned
+        return anonymous and snapshot.event_time is None and digest == digest_of(self.newest)
 
     def _told(self, snapshot: Snapshot, stamp: str) -> Self:
         """Merges what a snapshot says, wherever in time it belongs; the write that it makes comes after."""
