@@ -1,0 +1,177 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.lifecycle import Checkout, Status, Unchanged
+from checkout_recovery.checkout.phone import Phone
+from checkout_recovery.checkout.snapshot import Address, Cart, Item
+from tests.unit.checkout.tellings import ABANDON_AFTER, NEW, NOW, applied, minute, telling
+
+
+def kind_of(checkout: Checkout) -> EventType | None:
+    return checkout.event.type if checkout.event else None
+
+
+class TestEvents:
+    def test_the_first_telling_creates(self) -> None:
+        checkout = applied(NEW, telling(minute(1), name="Asha"))
+        assert kind_of(checkout) is EventType.CREATED
+        assert checkout.sequence == 1
+        assert checkout.status is Status.ACTIVE
+        assert checkout.due_at == NOW + ABANDON_AFTER
+
+    def test_the_next_updates(self) -> None:
+        checkout = applied(NEW, telling(minute(1)), telling(minute(2), name="Asha"))
+        assert kind_of(checkout) is EventType.UPDATED
+
+    def test_a_finished_abandonment_abandons_at_once(self) -> None:
+        checkout = applied(NEW, telling(minute(1), abandoned=True))
+        assert kind_of(checkout) is EventType.ABANDONED
+        assert checkout.status is Status.ABANDONED
+        assert checkout.abandoned_at == minute(1)
+        assert checkout.due_at is None
+
+    def test_a_shopper_who_comes_back_resumes(self) -> None:
+        checkout = applied(NEW, telling(minute(1), abandoned=True), telling(minute(2), stage="PHONE_ENTERED"))
+        assert kind_of(checkout) is EventType.RESUMED
+        assert checkout.status is Status.ACTIVE
+        assert checkout.due_at == NOW + ABANDON_AFTER
+
+    def test_a_late_telling_from_before_is_no_return(self) -> None:
+        checkout = applied(NEW, telling(minute(2), abandoned=True), telling(minute(1), name="Asha"))
+        assert kind_of(checkout) is EventType.UPDATED
+        assert checkout.status is Status.ABANDONED
+
+    def test_a_purchase_completes(self) -> None:
+        checkout = applied(NEW, telling(minute(1)), telling(minute(2), completed=True))
+        assert kind_of(checkout) is EventType.COMPLETED
+        assert checkout.purchased_at == minute(2)
+        assert checkout.due_at is None
+
+    def test_a_purchase_after_an_abandonment_recovers(self) -> None:
+        left, back, bought = (
+            telling(minute(1), abandoned=True),
+            telling(minute(2)),
+            telling(minute(3), completed=True),
+        )
+        checkout = applied(NEW, left, back, bought)
+        assert kind_of(checkout) is EventType.RECOVERED
+        assert checkout.status is Status.RECOVERED
+
+    def test_an_abandonment_told_after_the_purchase_recovers_nothing(self) -> None:
+        checkout = applied(NEW, telling(minute(1), completed=True), telling(minute(2), abandoned=True))
+        assert checkout.status is Status.COMPLETED
+        assert kind_of(checkout) is EventType.COMPLETED
+
+    def test_after_the_purchase_details_are_filled_in_and_nobody_is_told(self) -> None:
+        bought = applied(NEW, telling(minute(2), completed=True))
+        filled = applied(bought, telling(minute(1), name="Asha"))
+        assert filled.details.name == "Asha"
+        assert filled.sequence == 2
+        assert filled.event == bought.event
+
+    def test_a_deleted_checkout_is_waited_for_no_longer(self) -> None:
+        checkout = applied(NEW, telling(minute(1), name="Asha"), telling(minute(2), discarded=True))
+        assert checkout.discarded
+        assert checkout.due_at is None
+        assert checkout.details.name == "Asha"
+
+    def test_a_deletion_of_nothing_is_nothing(self) -> None:
+        assert NEW.apply(telling(minute(1), discarded=True), NOW, ABANDON_AFTER) is Unchanged.STALE
+
+
+class TestMerging:
+    def test_newer_wins_whatever_comes_last(self) -> None:
+        checkout = applied(
+            NEW, telling(minute(2), email="new@example.com"), telling(minute(1), email="old@example.com")
+        )
+        assert checkout.details.email == "new@example.com"
+
+    def test_what_an_older_telling_knows_and_no_newer_says_is_taken(self) -> None:
+        checkout = applied(NEW, telling(minute(2), name="Asha"), telling(minute(1), email="a@example.com"))
+        assert (checkout.details.name, checkout.details.email) == ("Asha", "a@example.com")
+
+    def test_an_older_telling_that_adds_nothing_is_stale(self) -> None:
+        checkout = applied(NEW, telling(minute(1), name="Asha"), telling(minute(3), name="Devi"))
+        assert checkout.apply(telling(minute(2), name="Asha"), NOW, ABANDON_AFTER) is Unchanged.STALE
+
+    def test_a_newer_cart_replaces_the_whole_cart(self) -> None:
+        full, empty = Cart(items=(Item(title="A"), Item(title="B"))), Cart()
+        assert (
+            applied(NEW, telling(minute(1), cart=full), telling(minute(2), cart=empty)).details.cart == empty
+        )
+
+    def test_an_address_merges_field_by_field(self) -> None:
+        checkout = applied(
+            NEW,
+            telling(minute(1), address=Address(zip="380001", city="Surat")),
+            telling(minute(2), address=Address(city="Ahmedabad")),
+        )
+        assert checkout.details.address == Address(zip="380001", city="Ahmedabad")
+
+    def test_a_corrected_phone_replaces_the_mistyped(self) -> None:
+        right = Phone.of("9876543210", "91")
+        checkout = applied(NEW, telling(minute(1), phone=Phone.of("98765")), telling(minute(2), phone=right))
+        assert checkout.details.phone == right
+
+    def test_of_one_moment_the_later_stage_wins(self) -> None:
+        later, earlier = telling(minute(1), stage="OTP_VERIFIED"), telling(minute(1), stage="INITIATED")
+        assert applied(NEW, later, earlier).details.stage == "OTP_VERIFIED"
+        assert applied(NEW, earlier, later).details.stage == "OTP_VERIFIED"
+
+
+class TestTime:
+    def test_without_an_event_time_arrival_decides(self) -> None:
+        first, second = telling(None, email="a@example.com"), telling(None, email="b@example.com")
+        assert applied(NEW, first, second).details.email == "b@example.com"
+        assert applied(NEW, second, first).details.email == "a@example.com"
+
+    def test_what_arrives_without_a_time_is_newer_even_than_a_fast_clock(self) -> None:
+        fast = telling(NOW + timedelta(minutes=4), email="a@example.com")
+        assert applied(NEW, fast, telling(None, email="b@example.com")).details.email == "b@example.com"
+
+    def test_a_time_in_the_future_is_not_believed(self) -> None:
+        future = telling(NOW + timedelta(days=365), email="a@example.com")
+        checkout = applied(NEW, future)
+        assert checkout.updated_at == NOW
+        after = applied(checkout, telling(minute(61), email="b@example.com"), now=NOW + timedelta(minutes=2))
+        assert after.details.email == "b@example.com"
+
+    @pytest.mark.parametrize("year", [1, 999, 1970])
+    def test_a_time_long_past_sorts_before_all_others(self, year: int) -> None:
+        ancient = telling(datetime(year, 1, 2, tzinfo=UTC), email="a@example.com", name="Asha")
+        checkout = applied(NEW, telling(minute(1), email="b@example.com"), ancient)
+        assert (checkout.details.email, checkout.details.name) == ("b@example.com", "Asha")
+        assert checkout.created_at == ancient.event_time
+
+
+class TestRepetition:
+    def test_a_repeated_event_id_changes_nothing(self) -> None:
+        again = telling(None, "evt_1", name="Asha")
+        checkout = applied(NEW, again, telling(None, "evt_2", name="Devi"))
+        assert checkout.apply(again, NOW, ABANDON_AFTER) is Unchanged.DUPLICATE
+
+    def test_unless_its_content_differs(self) -> None:
+        checkout = applied(NEW, telling(None, "evt_1", name="Asha"), telling(None, "evt_1", name="Devi"))
+        assert checkout.details.name == "Devi"
+
+    def test_the_same_telling_without_id_and_time_is_a_repetition(self) -> None:
+        checkout = applied(NEW, telling(name="Asha"))
+        assert checkout.apply(telling(name="Asha"), NOW, ABANDON_AFTER) is Unchanged.DUPLICATE
+
+    def test_the_same_content_under_a_new_event_id_is_a_sign_of_life(self) -> None:
+        checkout = applied(NEW, telling(None, "evt_1", name="Asha"))
+        later = applied(checkout, telling(None, "evt_2", name="Asha"), now=NOW + timedelta(minutes=5))
+        assert later.due_at == NOW + timedelta(minutes=5) + ABANDON_AFTER
+
+    def test_an_abandonment_resent_under_another_request_id_is_not_told_twice(self) -> None:
+        # Cashfree's only id is that of the request, and a retry may well be another request.
+        checkout = applied(NEW, telling(None, "req_1", name="Asha", abandoned=True))
+        again = telling(None, "req_2", name="Asha", abandoned=True)
+        assert checkout.apply(again, NOW + timedelta(minutes=2), ABANDON_AFTER) is Unchanged.DUPLICATE
+
+    def test_memory_of_events_is_bounded(self) -> None:
+        checkout = applied(NEW, *(telling(None, f"evt_{n}", name=f"N{n}") for n in range(200)))
+        assert len(checkout.seen) == 128 * 12
+        assert checkout.apply(telling(None, "evt_72", name="N72"), NOW, ABANDON_AFTER) is Unchanged.DUPLICATE
