@@ -15,7 +15,7 @@ _MAX_ERRORS = 20
 _MAX_FIELD_CHARS = 100
 
 # Enums come as strings here; everything else is taken only as the type that it is.
-Events = Annotated[list[EventType], Field(min_length=1, max_length=len(EventType), strict=False)]
+Events = Annotated[list[Annotated[EventType, Field(strict=False)]], Field(min_length=1, max_length=20)]
 GivenRecipe = Annotated[Recipe, Field(strict=False)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 SecretText = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[!-~]+( [!-~]+)*$")]
