@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core.models import MockAWS
 from mypy_boto3_dynamodb import DynamoDBClient
 from mypy_boto3_sqs import SQSClient
 from mypy_boto3_ssm import SSMClient
@@ -59,16 +60,22 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     _forget()
 
 
+@pytest.fixture(scope="module")
+def moto() -> Iterator[MockAWS]:
+    """One for a module's tests, because starting it costs more than emptying it."""
+    with mock_aws() as mock:
+        yield mock
+
+
 @pytest.fixture
-def aws(environment: pytest.MonkeyPatch) -> Iterator[None]:
+def aws(environment: pytest.MonkeyPatch, moto: MockAWS) -> None:
     """An AWS account with the template's tables and queues."""
-    with mock_aws():
-        dynamodb, sqs = boto3.client("dynamodb"), boto3.client("sqs")
-        for table in TABLES:
-            create_table(dynamodb, table, table)
-        for queue, variable in QUEUES.items():
-            environment.setenv(variable, sqs.create_queue(QueueName=queue)["QueueUrl"])
-        yield
+    moto.reset()
+    dynamodb, sqs = boto3.client("dynamodb"), boto3.client("sqs")
+    for table in TABLES:
+        create_table(dynamodb, table, table)
+    for queue, variable in QUEUES.items():
+        environment.setenv(variable, sqs.create_queue(QueueName=queue)["QueueUrl"])
 
 
 @pytest.fixture
@@ -154,13 +161,12 @@ def dynamodb_local_url() -> Iterator[str | None]:
 
 
 @pytest.fixture
-def table_client(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
-    """A DynamoDB that is empty but for what the test makes."""
-    if request.param == MOTO:
-        with mock_aws():
-            yield boto3.client("dynamodb")
-    else:
-        yield boto3.client("dynamodb", endpoint_url=request.getfixturevalue("dynamodb_local_url"))
+def table_client(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> DynamoDBClient:
+    """A DynamoDB for tables that the test itself makes."""
+    if request.param == DYNAMODB_LOCAL:
+        return boto3.client("dynamodb", endpoint_url=request.getfixturevalue("dynamodb_local_url"))
+    request.getfixturevalue("moto").reset()
+    return boto3.client("dynamodb")
 
 
 @pytest.fixture
