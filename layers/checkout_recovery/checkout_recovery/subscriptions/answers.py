@@ -46,7 +46,7 @@ class StoreAnswer(Answer):
 
 
 class StoreWithToken(StoreAnswer):
-    store_token: str = Field(default="", repr=False)
+    store_token: str = Field(repr=False)
     """Shown this once."""
 
 
@@ -88,7 +88,7 @@ class SubscriptionAnswer(Answer):
 
 
 class SubscriptionWithKey(SubscriptionAnswer):
-    webhook_key: str = Field(default="", repr=False)
+    webhook_key: str = Field(repr=False)
     """Verifies every delivery. Shown this once."""
 
 

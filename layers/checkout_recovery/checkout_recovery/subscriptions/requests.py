@@ -50,12 +50,12 @@ class SubscriptionRequest(Request):
 
 
 class SubscriptionChange(Request):
-    """What is to change; what is left out stays. Null is no value."""
+    """What is to change; what is left out stays, so the defaults here mean nothing. Null is no value."""
 
-    callback_url: Url = Field(default="", repr=False)
-    paused: bool = False
+    callback_url: Url = Field(default_factory=str, repr=False)
+    paused: bool = Field(default_factory=bool)
     """A paused subscription is sent nothing, and what happens meanwhile is not sent later."""
-    events: Events = []
+    events: Events = Field(default_factory=list)
 
 
 class RotateRequest(Request):
