@@ -1,0 +1,414 @@
+"""Writes docs/openapi.json: every call of the HTTP API, from the models that read and answer them.
+
+    python -m local.openapi
+
+The table of operations is all that is said here and not in the code; tests hold it to manage's routes and to
+template.yaml, and the document to this program.
+"""
+
+import ast
+import inspect
+import json
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from checkout_recovery.errors import (
+    Conflict,
+    Forbidden,
+    MalformedRequest,
+    NotFound,
+    ProblemError,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from checkout_recovery.http_api import JSON_TYPE, MAX_BODY_BYTES, PROBLEM_TYPE
+from checkout_recovery.providers import PROVIDERS
+from checkout_recovery.providers.own import CheckoutSnapshot
+from checkout_recovery.subscriptions.answers import (
+    HealthAnswer,
+    SampleAnswer,
+    StoreAnswer,
+    StoreWithToken,
+    SubscriptionAnswer,
+    SubscriptionPage,
+    SubscriptionWithKey,
+)
+from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE
+from checkout_recovery.subscriptions.requests import (
+    ProviderRequest,
+    RotateRequest,
+    SubscriptionChange,
+    SubscriptionRequest,
+)
+from checkout_recovery.subscriptions.store import STORE_ID, StoreSettings
+from checkout_recovery.subscriptions.subscription import SUBSCRIPTION_ID
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "openapi.json"
+
+Json = dict[str, Any]
+Model = type[BaseModel]
+Problems = tuple[type[ProblemError], ...]
+
+_REF = "#/components/schemas/{model}"
+_TOKEN: Problems = (Unauthenticated, Forbidden, Unavailable)
+_BODY: Problems = (MalformedRequest, TooLarge)
+
+
+class TakenIn(BaseModel):
+    """What became of one snapshot."""
+
+    status: Literal["applied", "duplicate", "stale"]
+    checkout_id: str
+    sequence: int
+    """The version of the checkout that now stands."""
+
+
+class TakenInAnswer(BaseModel):
+    """Every snapshot is durable."""
+
+    results: list[TakenIn]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One call of the HTTP API."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    caller: Literal["anyone", "provider", "store", "admin", "admin or store"]
+    request: Model | Json | None = None
+    body_required: bool = True
+    answers: Mapping[int, tuple[Model, ...]]
+    """By status; several models where it depends on the request, none where there is no body."""
+    problems: Problems = ()
+    query: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the gateway lets it through without a token."""
+        return self.caller in ("anyone", "provider")
+
+
+_STORE = "/v1/stores/{store_id}"
+_SUBSCRIPTIONS = _STORE + "/subscriptions"
+_SUBSCRIPTION = _SUBSCRIPTIONS + "/{subscription_id}"
+
+OPERATIONS = (
+    Operation(
+        name="health",
+        method="GET",
+        path="/v1/health",
+        summary="Whether the API answers",
+        caller="anyone",
+        answers={200: (HealthAnswer,)},
+    ),
+    Operation(
+        name="receiveWebhook",
+        method="POST",
+        path="/v1/webhooks/{provider}/{store_id}",
+        summary="A checkout provider's webhook, as the provider documents it",
+        caller="provider",
+        request={
+            "type": "object",
+            "description": "The provider's own body; the raw bytes are what is signed.",
+        },
+        answers={200: (TakenInAnswer,)},
+        problems=(Unauthenticated, NotFound, *_BODY, Unavailable),
+    ),
+    Operation(
+        name="receiveCheckout",
+        method="POST",
+        path="/v1/checkouts",
+        summary="A snapshot of a checkout in our own schema",
+        caller="store",
+        request=CheckoutSnapshot,
+        answers={200: (TakenInAnswer,)},
+        problems=(*_TOKEN, *_BODY),
+    ),
+    Operation(
+        name="putStore",
+        method="PUT",
+        path=_STORE,
+        summary="Register a store, or replace all of its settings; what is left out gets its default",
+        caller="admin",
+        request=StoreSettings,
+        body_required=False,
+        answers={201: (StoreWithToken,), 200: (StoreAnswer, StoreWithToken)},
+        problems=(*_TOKEN, *_BODY, Conflict),
+        query={
+            "rotate_token": {
+                "description": "Gives a store that is there a new token, shown once, in place of its old one",
+                "schema": {"type": "boolean", "default": False},
+            }
+        },
+    ),
+    Operation(
+        name="getStore",
+        method="GET",
+        path=_STORE,
+        summary="Read a store",
+        caller="admin",
+        answers={200: (StoreAnswer,)},
+        problems=(*_TOKEN, NotFound),
+    ),
+    Operation(
+        name="deleteStore",
+        method="DELETE",
+        path=_STORE,
+        summary="Remove a store with its secrets and subscriptions",
+        caller="admin",
+        answers={204: ()},
+        problems=_TOKEN,
+    ),
+    Operation(
+        name="putProvider",
+        method="PUT",
+        path=_STORE + "/providers/{provider}",
+        summary="Set the secret shared with a checkout provider; the one before it is valid for an hour",
+        caller="admin or store",
+        request=ProviderRequest,
+        answers={204: ()},
+        problems=(*_TOKEN, *_BODY, NotFound, Conflict),
+    ),
+    Operation(
+        name="createSubscription",
+        method="POST",
+        path=_SUBSCRIPTIONS,
+        summary="Subscribe a receiver to a store's events",
+        caller="admin or store",
+        request=SubscriptionRequest,
+        answers={201: (SubscriptionWithKey,)},
+        problems=(*_TOKEN, *_BODY, NotFound, Conflict),
+    ),
+    Operation(
+        name="listSubscriptions",
+        method="GET",
+        path=_SUBSCRIPTIONS,
+        summary="List a store's subscriptions, oldest first",
+        caller="admin or store",
+        answers={200: (SubscriptionPage,)},
+        problems=(*_TOKEN, NotFound, MalformedRequest),
+        query={
+            "cursor": {"description": "`next_cursor` of the page before", "schema": {"type": "string"}},
+            "limit": {
+                "description": "How many at most",
+                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": MAX_PAGE},
+            },
+        },
+    ),
+    Operation(
+        name="getSubscription",
+        method="GET",
+        path=_SUBSCRIPTION,
+        summary="Read a subscription",
+        caller="admin or store",
+        answers={200: (SubscriptionAnswer,)},
+        problems=(*_TOKEN, NotFound),
+    ),
+    Operation(
+        name="changeSubscription",
+        method="PATCH",
+        path=_SUBSCRIPTION,
+        summary="Change a subscription; what is left out stays",
+        caller="admin or store",
+        request=SubscriptionChange,
+        answers={200: (SubscriptionAnswer,)},
+        problems=(*_TOKEN, *_BODY, NotFound, Conflict),
+    ),
+    Operation(
+        name="deleteSubscription",
+        method="DELETE",
+        path=_SUBSCRIPTION,
+        summary="Remove a subscription and its keys",
+        caller="admin or store",
+        answers={204: ()},
+        problems=_TOKEN,
+    ),
+    Operation(
+        name="rotateKey",
+        method="POST",
+        path=_SUBSCRIPTION + "/rotate",
+        summary="Replace a webhook key; the one before it signs along for a while",
+        caller="admin or store",
+        request=RotateRequest,
+        body_required=False,
+        answers={200: (SubscriptionWithKey,)},
+        problems=(*_TOKEN, *_BODY, NotFound, Conflict),
+    ),
+    Operation(
+        name="sendSample",
+        method="POST",
+        path=_SUBSCRIPTION + "/test",
+        summary="Send a signed sample about nobody now, and say how it was taken",
+        caller="admin or store",
+        answers={200: (SampleAnswer,)},
+        problems=(*_TOKEN, NotFound, Conflict),
+    ),
+)
+
+PARAMETERS: Mapping[str, Json] = {
+    "store_id": {"type": "string", "pattern": f"^{STORE_ID.pattern}$"},
+    "subscription_id": {"type": "string", "pattern": f"^{SUBSCRIPTION_ID.pattern}$"},
+    "provider": {"type": "string", "enum": sorted(PROVIDERS)},
+}
+
+PROBLEM: Json = {
+    "type": "object",
+    "description": "What went wrong (RFC 9457). `type` is stable; fields are named, values never repeated.",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def document() -> Json:
+    """Makes the document."""
+    schemas, references = _schemas()
+    paths: Json = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, references)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Checkout recovery",
+            "version": "1",
+            "description": "Checkout snapshots come in, signed webhooks about abandoned checkouts go out. "
+            f"A body has at most {MAX_BODY_BYTES // 1024} KiB.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas | {"Problem": PROBLEM},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The operator's token (`cra_…`), or a store's own (`crs_…`), which opens "
+                    "that store alone. A replaced token may be taken for another minute.",
+                }
+            },
+        },
+    }
+
+
+def _operation(operation: Operation, references: Mapping[Model, Json]) -> Json:
+    described: Json = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": f"Called by: {operation.caller}.",
+        "security": [] if operation.is_open else [{"token": []}],
+        "parameters": _parameters(operation),
+        "responses": {
+            str(status): _answer(operation.summary, [references[model] for model in models])
+            for status, models in operation.answers.items()
+        }
+        | {str(problem.status): _problem(problem) for problem in operation.problems},
+    }
+    if request := operation.request:
+        schema = request if isinstance(request, dict) else references[request]
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {JSON_TYPE: {"schema": schema}},
+        }
+    return described
+
+
+def _parameters(operation: Operation) -> list[Json]:
+    in_path = [
+        {"name": name, "in": "path", "required": True, "schema": schema}
+        for name, schema in PARAMETERS.items()
+        if f"{{{name}}}" in operation.path
+    ]
+    return in_path + [
+        {"name": name, "in": "query", **parameter} for name, parameter in operation.query.items()
+    ]
+
+
+def _answer(summary: str, schemas: list[Json]) -> Json:
+    if not schemas:
+        return {"description": summary}
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    return {"description": summary, "content": {JSON_TYPE: {"schema": schema}}}
+
+
+def _problem(problem: type[ProblemError]) -> Json:
+    schema = {"$ref": _REF.format(model="Problem")}
+    return {
+        "description": f"{problem.title}: `{problem.type}`",
+        "content": {PROBLEM_TYPE: {"schema": schema}},
+    }
+
+
+def _schemas() -> tuple[Json, dict[Model, Json]]:
+    """The schemas of all models, and how to refer to each."""
+    asked: dict[tuple[Model, Literal["validation", "serialization"]], None] = {}
+    for operation in OPERATIONS:
+        if isinstance(operation.request, type):
+            asked[operation.request, "validation"] = None
+        asked |= {(model, "serialization"): None for models in operation.answers.values() for model in models}
+    found, definitions = models_json_schema(list(asked), ref_template=_REF)
+    schemas: Json = definitions["$defs"]
+    for name, schema in schemas.items():
+        _describe(name.partition("-")[0], schema, _all_models(BaseModel))
+        for described in schema.get("properties", {}).values():
+            described.pop("title", None)  # says the field's name again
+    return schemas, {model: found[model, mode] for model, mode in asked}
+
+
+def _describe(name: str, schema: Json, models: Iterable[Model]) -> None:
+    """Adds what the docstrings under a model's fields say; the code does not read them at run time."""
+    for model in models:
+        if model.__name__ == name and model.__module__.startswith(("checkout_recovery.", __name__)):
+            for parent in reversed(model.__mro__):
+                for attribute, words in _field_docstrings(parent).items():
+                    schema.get("properties", {}).get(attribute, {}).setdefault("description", words)
+
+
+def _all_models(root: Model) -> Iterable[Model]:
+    for model in root.__subclasses__():
+        yield model
+        yield from _all_models(model)
+
+
+def _field_docstrings(model: type) -> dict[str, str]:
+    if not model.__module__.startswith(("checkout_recovery.", __name__)):
+        return {}
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    assert isinstance(definition, ast.ClassDef)  # noqa: S101 - it is a class's source
+    return {
+        before.target.id: inspect.cleandoc(words)
+        for before, after in zip(definition.body, definition.body[1:], strict=False)
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name)
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(words := after.value.value, str)
+    }
+
+
+def render() -> str:
+    """The document as it is committed."""
+    return json.dumps(document(), indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(render())
+    print(f"wrote {DOCUMENT.relative_to(Path.cwd())}")
