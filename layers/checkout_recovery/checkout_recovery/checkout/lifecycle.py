@@ -61,7 +61,7 @@ class Checkout(BaseModel):
     discarded: bool = False
     """The provider deleted the checkout: it is never found abandoned."""
     created_at: datetime | None = None
-    """The earliest time that any telling names."""
+    """When this system first heard of it."""
     updated_at: datetime | None = None
     """The newest time that any telling names."""
     first_abandoned_at: datetime | None = None
@@ -106,6 +106,7 @@ class Checkout(BaseModel):
         changes: dict[str, Any] = {
             "sequence": self.sequence + 1,
             "status": status,
+            "created_at": self.created_at or now,
             "seen": (self.seen + mark)[-REMEMBERED_EVENTS * _MARK_CHARS :],
         }
         if newer:
@@ -143,7 +144,6 @@ class Checkout(BaseModel):
             "details": details,
             "sources": sources,
             "alias": self.alias or snapshot.alias,
-            "created_at": _earliest(self.created_at, time),
         }
         if snapshot.completed:
             facts["purchased_at"] = _earliest(self.purchased_at, time)

@@ -17,6 +17,8 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 _RANK = {stage: rank for rank, stage in enumerate(FUNNEL, start=1)}
 _ADDRESS = "address."
+_NO_ADDRESS = Address()
+"""An address that says nothing is none."""
 
 
 class Merged(NamedTuple):
@@ -50,7 +52,7 @@ def digest_of(stamp: str) -> str:
 def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details, stamp: str) -> Merged:
     """Merges a telling into what is held, whose parts have the stamp `newest` unless `sources` names one."""
     values, tells = _flatten(held), _flatten(told)
-    if stamp > newest and values.keys() <= tells.keys():
+    if stamp > newest and values.keys() <= tells.keys() and told.address != _NO_ADDRESS:
         return Merged(told, {})  # the usual case: a newer telling that leaves nothing out
     stamps = {part: sources.get(part, newest) for part in values}
     for part, value in tells.items():
