@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from checkout_recovery import wiring
-from checkout_recovery.errors import NotFound, ProblemError
+from checkout_recovery.errors import Forbidden, NotFound, ProblemError
 from checkout_recovery.http_api import answer, body_of, headers_of, problem
 from checkout_recovery.ingest import Result
 from checkout_recovery.observability import logger
@@ -42,6 +42,8 @@ def _take_in(event: dict[str, Any]) -> list[Result]:
             return wiring.ingest().from_provider(path["provider"], path["store_id"], request, now)
         case "POST /v1/checkouts":
             caller = event["requestContext"]["authorizer"]["lambda"]
+            if caller["scope"] != "store":
+                raise Forbidden("A store's own token is needed.")
             return wiring.ingest().from_store(caller["store_id"], request, now)
     raise NotFound
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from checkout_recovery import json_codec
-from checkout_recovery.errors import MalformedRequest, ProblemError, TooLarge
+from checkout_recovery.errors import MalformedRequest, ProblemError, TooLarge, Unavailable
 
 MAX_BODY_BYTES = 256 * 1024
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = "5"
+"""When a throttled or restarting part of AWS is worth asking again."""
 
 
 class MethodNotAllowed(ProblemError):
@@ -66,7 +68,10 @@ def answer(status: int, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def problem(error: ProblemError) -> dict[str, Any]:
     """What the caller is told of an error, by RFC 9457."""
-    return _answer(error.status, PROBLEM_TYPE, json_codec.dumps(error.problem()))
+    told = _answer(error.status, PROBLEM_TYPE, json_codec.dumps(error.problem()))
+    if isinstance(error, Unavailable):
+        told["headers"]["retry-after"] = RETRY_AFTER_SECONDS
+    return told
 
 
 def _answer(status: int, content_type: str, body: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Logs. A line is a constant message with ids and lengths as fields: never a shopper's datum, a secret,
-a signature or a URL.
+"""Logs: a line is a constant message with ids and lengths as fields.
+
+Never a shopper's datum, a secret, a signature or a URL.
 """
 
 from aws_lambda_powertools import Logger

@@ -12,7 +12,7 @@ from datetime import datetime
 from checkout_recovery.errors import MalformedRequest
 from checkout_recovery.providers.provider import Credentials
 from checkout_recovery.secrets import Secrets, provider_secret
-from checkout_recovery.subscriptions.store import Store
+from checkout_recovery.subscriptions.store import STORE_ID, Store
 from checkout_recovery.tables.registry import RegistryTable
 
 _TTL_SECONDS = 60.0
@@ -41,7 +41,7 @@ class StoreDirectory:
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        store = self._registry.store(store_id)
+        store = self._registry.store(store_id) if STORE_ID.fullmatch(store_id) else None
         if store is None:
             self._remembered.pop(store_id, None)
             return None
