@@ -1,12 +1,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from checkout_recovery.checkout.event import EventType
-from checkout_recovery.errors import Conflict, NotFound
+from checkout_recovery.errors import Conflict, NotFound, Unavailable
 from checkout_recovery.signing import Recipe
 from checkout_recovery.subscriptions.store import ProviderSettings, QuietHours, Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
@@ -208,3 +211,71 @@ def test_a_store_sees_only_its_own_subscriptions(registry: RegistryTable, store:
     registry.create_subscription(replace(SUBSCRIPTION, store_id="my-store-2"))
     assert registry.subscriptions("my-store").items == ()
     assert registry.subscription("my-store", "sub_1") is None
+
+
+def test_settings_of_a_later_version_are_read_without_what_is_unknown(
+    registry: RegistryTable, store: Store, table_client: DynamoDBClient, name: str
+) -> None:
+    table_client.update_item(
+        TableName=name,
+        Key=registry.store_key("my-store"),
+        UpdateExpression="SET settings.later = :later",
+        ExpressionAttributeValues={":later": {"S": "?"}},
+    )
+    assert registry.store("my-store") == store
+
+
+class Failing:
+    """A DynamoDB whose calls fail with these errors, one after the other, and then succeed."""
+
+    def __init__(self, *errors: ClientError) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def __call__(self, **_: Any) -> dict[str, Any]:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return {}
+
+
+def failing_registry(call: Failing) -> RegistryTable:
+    client = SimpleNamespace(transact_write_items=call, update_item=call, get_item=call, query=call)
+    return RegistryTable(cast("DynamoDBClient", client), "RegistryTable")
+
+
+def client_error(code: str, *reasons: str) -> ClientError:
+    response: Any = {
+        "Error": {"Code": code, "Message": ""},
+        "CancellationReasons": [{"Code": reason} for reason in reasons],
+    }
+    return ClientError(response, "TransactWriteItems")
+
+
+BUSY = ("TransactionCanceledException", "TransactionConflict", "None")
+
+
+def test_two_changes_at_once_both_succeed() -> None:
+    call = Failing(client_error(*BUSY), client_error(*BUSY))
+    failing_registry(call).create_subscription(SUBSCRIPTION)
+    assert call.calls == 3
+
+
+def test_a_store_that_stays_busy_is_unavailable() -> None:
+    call = Failing(*(client_error(*BUSY) for _ in range(9)))
+    with pytest.raises(Unavailable):
+        failing_registry(call).create_subscription(SUBSCRIPTION)
+    assert call.calls == 5
+
+
+@pytest.mark.parametrize(
+    "code", ["ThrottlingException", "TransactionConflictException", "InternalServerError"]
+)
+def test_a_table_that_does_not_answer_is_unavailable(code: str) -> None:
+    with pytest.raises(Unavailable):
+        failing_registry(Failing(client_error(code))).bind_shop("my-store", "flexype", "my-store.com")
+
+
+def test_a_fault_of_ours_is_not_taken_for_an_outage() -> None:
+    with pytest.raises(ClientError):
+        failing_registry(Failing(client_error("ValidationException"))).store("my-store")

@@ -373,7 +373,8 @@ def _store(item: Mapping[str, Any]) -> Store:
     fields = decode_item(item)
     return Store(
         store_id=fields["store_id"],
-        settings=StoreSettings.model_validate(fields["settings"]),
+        # A version of this code that is gone back to does not stumble over what a later one wrote.
+        settings=StoreSettings.model_validate(fields["settings"], extra="ignore"),
         token_hash=fields["token_hash"],
         providers={name: _provider(provider) for name, provider in fields["providers"].items()},
         revision=fields["revision"],
