@@ -1,0 +1,69 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from standardwebhooks import Webhook
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.contracts import CONTRACTS
+from checkout_recovery.delivery.signed import signed_headers
+from checkout_recovery.secrets import Secret
+from checkout_recovery.signing import Recipe, is_signed
+from checkout_recovery.subscriptions.subscription import Subscription
+
+NOW = datetime.now(UTC)
+NEW = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
+OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="
+BODY = b'{"a":1}'
+SUBSCRIPTION = Subscription(
+    subscription_id="sub_1",
+    store_id="my-store",
+    topic="checkout",
+    version="2026-11",
+    callback_url="https://receiver.example.com/",
+    events=tuple(EventType),
+    key_version=1,
+    created_at=NOW,
+    updated_at=NOW,
+)
+
+
+def headers(subscription: Subscription, secret: Secret) -> dict[str, str]:
+    made = signed_headers(
+        CONTRACTS[subscription.topic, subscription.version],
+        subscription,
+        secret,
+        event_id="evt_1",
+        delivery_id="dlv_1",
+        shop_url="https://my-store.com",
+        sent_at=NOW,
+        body=BODY,
+    )
+    return {name.lower(): value for name, value in made.items()}
+
+
+@pytest.mark.parametrize(("topic", "version"), CONTRACTS)
+@pytest.mark.parametrize("key", [NEW, OLD])
+def test_during_an_overlap_a_receiver_verifies_with_either_key(topic: str, version: str, key: str) -> None:
+    rotating = Secret((NEW, OLD), 2, NOW + timedelta(minutes=1))
+    made = headers(replace(SUBSCRIPTION, topic=topic, version=version), rotating)
+    assert Webhook(key).verify(BODY, made)
+
+
+def test_after_the_overlap_only_the_new_key_signs() -> None:
+    made = headers(SUBSCRIPTION, Secret((NEW, OLD), 2, NOW))
+    assert made["webhook-signature"] == headers(SUBSCRIPTION, Secret((NEW,)))["webhook-signature"]
+
+
+def test_the_subscriptions_recipe_signs() -> None:
+    cashfree = replace(SUBSCRIPTION, topic="abandonedCheckout", version="v1", recipe=Recipe.HEX_BODY)
+    made = headers(cashfree, Secret((NEW,)))
+    assert is_signed(Recipe.HEX_BODY, [NEW], BODY, made["x-webhook-signature"])
+
+
+def test_headers_that_were_asked_for_are_sent_but_replace_none_of_the_contracts() -> None:
+    asked = {"Authorization": "Basic x", "WEBHOOK-ID": "forged", "content-type": "text/html"}
+    made = headers(SUBSCRIPTION, Secret((NEW,), headers=asked))
+    assert made["authorization"] == "Basic x"
+    assert made["webhook-id"] == "evt_1"
+    assert made["content-type"] == "application/json"
