@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -337,11 +338,15 @@ def _failures(
 
 def _what_arrived(expected: Sequence[Expected], first: dict[tuple[str, str], Arrival]) -> Table:
     """Each event that was posted, and after how many milliseconds each contract's receiver had it."""
-    table = Table(title="posted → received, in ms", title_justify="left")
-    table.add_column("posted")
+    table = Table(
+        title="posted → received, in ms (the first starts the functions)",
+        title_justify="left",
+        box=box.SIMPLE,
+    )
+    table.add_column("posted", no_wrap=True)
     table.add_column("event")
     for contract in PROOFS:
-        table.add_column(contract.replace(" ", "\n"), justify="right")
+        table.add_column(contract.split()[1], justify="right")  # the versions differ
     for step in _in_order(one.step for one in expected):
         latencies = {
             one.subscribed.contract: _latency(one, first.get(one.key)) for one in expected if one.step == step
@@ -365,7 +370,7 @@ def _latency(one: Expected, arrival: Arrival | None) -> str:
 
 
 def _by_contract(expected: Sequence[Expected], first: dict[tuple[str, str], Arrival]) -> Table:
-    table = Table(title="verified by the receiver", title_justify="left")
+    table = Table(title="verified by the receiver", title_justify="left", box=box.SIMPLE)
     for name in ("contract", "delivered", "verified", "by", "median ms"):
         table.add_column(name, justify="right" if name in ("delivered", "verified", "median ms") else "left")
     for contract, proofs in PROOFS.items():

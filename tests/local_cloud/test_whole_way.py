@@ -591,7 +591,7 @@ def test_no_log_line_of_the_run_holds_shopper_data_or_secrets(stack: Stack, worl
 
 
 def _lines_of_every_function(stack: Stack) -> list[str] | None:
-    """All lines, once each function has told something; the authorizer itself says nothing, the platform does."""
+    """All lines, once each function has told something: of the authorizer, only the platform does."""
     logs = stack.aws.client("logs", endpoint_url=stack.endpoint_url)
     for function in ("authorize", "ingest", "fanout", "manage"):
         group = f"/aws/lambda/{stack.stack_name}/{function}"
