@@ -10,6 +10,10 @@ from checkout_recovery.subscriptions.tokens import (
 )
 
 
+ADMIN = "cra_" + "a" * 43
+STORE = "crs_s." + "a" * 43
+
+
 @pytest.mark.parametrize("store_id", ["a", "my-store.com", "A.b_c-9", "a" * 64])
 def test_a_stores_token_names_its_store(store_id: str) -> None:
     text = new_store_token(store_id)
@@ -39,11 +43,11 @@ def test_tokens_are_random() -> None:
         "Bearer",
         "Bearer x",
         "Basic Y3JhXw==",
-        new_admin_token(),
+        ADMIN,
         "Bearer cra_short",
-        f"Bearer {new_admin_token()} {new_admin_token()}",
-        f"Bearer {new_admin_token()},",
-        f"Bearer {new_store_token('s')}=",
+        f"Bearer {ADMIN} {ADMIN}",
+        f"Bearer {ADMIN},",
+        f"Bearer {STORE}=",
         "Bearer crs_s." + "a" * 42,
         "Bearer crs_." + "a" * 43,
         "Bearer crs_.s." + "a" * 43,
