@@ -58,6 +58,11 @@ def test_null_and_empty_text_say_nothing() -> None:
     assert snapshot_of(email="", phone="", event_time="", address={"zip": ""}).details.email is None
 
 
+def test_an_empty_object_says_nothing_and_an_empty_list_of_items_does() -> None:
+    assert snapshot_of(cart={}, address={}, shop={"name": ""}) == Snapshot(checkout_id="cart-42")
+    assert snapshot_of(cart={"items": []}).details.cart == Cart()
+
+
 def test_no_shop_is_compared_because_the_token_names_the_store() -> None:
     assert read_own(dumps({"checkout_id": 1, "shop": {"link": "x.com"}}).encode(), NOW).shops == frozenset()
 

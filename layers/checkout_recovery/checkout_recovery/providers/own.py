@@ -302,8 +302,12 @@ def _details(told: CheckoutSnapshot) -> Details:
 
 
 def _part(kind: type[_PartT], told: _OpenBody | None) -> _PartT | None:
-    """Turns a part of the body into the part of the domain that has the same fields."""
-    return kind.model_validate(told.model_dump(exclude_none=True)) if told else None
+    """Turns a part of the body into the part of the domain that has the same fields.
+
+    One without any says nothing: ``"cart": {}`` does not empty the cart, ``"items": []`` does.
+    """
+    fields = told.model_dump(exclude_none=True) if told else {}
+    return kind.model_validate(fields) if fields else None
 
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}\d{0,2}", re.ASCII)
