@@ -103,7 +103,7 @@ def _envelope_journey(secret: str) -> Iterator[Step]:
     yield Step(
         f"{title}, cart opened", senders.flexype_envelope(secret, started), "applied", "checkout.created"
     )
-    yield Step(f"{title}, phone (the sample)", documented, "applied", "checkout.updated")
+    yield Step(f"{title}, phone (sample)", documented, "applied", "checkout.updated")
     yield Step(f"{title}, the sample once more", documented, "duplicate")
     late = with_changes(started, event_time="2026-05-07T09:59:00Z", event_id="evt_123456785")
     yield Step(f"{title}, an older one, late", senders.flexype_envelope(secret, late), "stale")
@@ -381,7 +381,7 @@ def _by_contract(expected: Sequence[Expected], first: dict[tuple[str, str], Arri
             contract,
             f"{len(came)} of {len(wanted)}",
             str(sum(arrival.verified_by == proofs and not arrival.problem for _, arrival in came)),
-            ", ".join(proofs),
+            "\n".join(proofs),
             str(round(statistics.median(latencies))) if latencies else "",
         )
     return table
