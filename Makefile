@@ -94,8 +94,9 @@ openapi: setup ## Write docs/openapi.json from the code
 	$(BIN)/python -m local.openapi
 
 .PHONY: events
-events: setup ## Write events/ from local/fixtures.py
+events: setup ## Write the fixtures of events/ that code makes
 	$(BIN)/python -m local.fixtures
+	$(BIN)/python -m local.stream_fixtures
 
 # ---------------------------------------------------------------- AWS
 

@@ -86,7 +86,7 @@ class CheckoutTable:
             MalformedRequest: the checkout has grown beyond what an item can hold.
             Unavailable: DynamoDB is throttled or down.
         """
-        item = self._encode(checkout, expires_at)
+        item = encode(checkout, expires_at, self._due_shards)
         try:
             with driver_errors():
                 self._client.put_item(
@@ -108,35 +108,39 @@ class CheckoutTable:
             return decode(item)
         return self.load(checkout.store_id, checkout.checkout_id)
 
-    def _encode(self, checkout: Checkout, expires_at: datetime) -> dict[str, Any]:
-        data = checkout.model_dump_json(exclude=_ATTRIBUTES, exclude_defaults=True)
-        if len(data.encode()) > MAX_DATA_BYTES:
-            raise MalformedRequest("The checkout would be larger than can be kept.")
-        if checkout.event is None:
-            raise BrokenRecord("a write without an event")
-        item: dict[str, Any] = {
-            "store_id": {"S": checkout.store_id},
-            "checkout_id": {"S": checkout.checkout_id},
-            "sequence": {"N": str(checkout.sequence)},
-            "event": {
-                "M": {
-                    "id": {"S": checkout.event.id},
-                    "type": {"S": checkout.event.type.value},
-                    "time": {"S": checkout.event.time.isoformat()},
-                }
-            },
-            "expires_at": {"N": str(int(expires_at.timestamp()))},
-            "data": {"S": data},
-        }
-        if checkout.alias:
-            item["alias"] = {"S": checkout.alias}
-        if checkout.due_at:
-            item["due_shard"] = {"S": self._shard(checkout)}
-            item["due_at"] = {"N": _milliseconds(checkout.due_at)}
-        return item
 
-    def _shard(self, checkout: Checkout) -> str:
-        return str(crc32(f"{checkout.store_id}\n{checkout.checkout_id}".encode()) % self._due_shards)
+def encode(checkout: Checkout, expires_at: datetime, due_shards: int) -> dict[str, Any]:
+    """Writes a checkout as a table's item.
+
+    Raises:
+        MalformedRequest: it has grown beyond what an item can hold.
+        BrokenRecord: it has no event, so it is not a write.
+    """
+    data = checkout.model_dump_json(exclude=_ATTRIBUTES, exclude_defaults=True)
+    if len(data.encode()) > MAX_DATA_BYTES:
+        raise MalformedRequest("The checkout would be larger than can be kept.")
+    if checkout.event is None:
+        raise BrokenRecord("a write without an event")
+    item: dict[str, Any] = {
+        "store_id": {"S": checkout.store_id},
+        "checkout_id": {"S": checkout.checkout_id},
+        "sequence": {"N": str(checkout.sequence)},
+        "event": {
+            "M": {
+                "id": {"S": checkout.event.id},
+                "type": {"S": checkout.event.type.value},
+                "time": {"S": checkout.event.time.isoformat()},
+            }
+        },
+        "expires_at": {"N": str(int(expires_at.timestamp()))},
+        "data": {"S": data},
+    }
+    if checkout.alias:
+        item["alias"] = {"S": checkout.alias}
+    if checkout.due_at:
+        item["due_shard"] = {"S": _shard(checkout, due_shards)}
+        item["due_at"] = {"N": _milliseconds(checkout.due_at)}
+    return item
 
 
 def decode(item: Mapping[str, Any]) -> Checkout:
@@ -167,3 +171,7 @@ def _milliseconds(time: datetime) -> str:
 
 def _time(milliseconds: str) -> datetime:
     return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+
+
+def _shard(checkout: Checkout, shards: int) -> str:
+    return str(crc32(f"{checkout.store_id}\n{checkout.checkout_id}".encode()) % shards)

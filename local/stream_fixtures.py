@@ -1,0 +1,108 @@
+"""Writes `events/fanout-*.json`: batches of the checkout table's stream, as Lambda hands them to fan-out.
+
+    python -m local.stream_fixtures
+
+The images are what ingest writes for the ingest fixtures, made by the same code, so they hold whatever an
+item holds today; a test fails when the files differ from what this script writes.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
+from checkout_recovery.http_api import body_of, headers_of
+from checkout_recovery.providers import PROVIDERS
+from checkout_recovery.providers.provider import Request
+from checkout_recovery.tables.checkouts import encode
+from local.fixtures import EVENTS, STORE_ID, Json, fixtures
+
+ARRIVED = datetime(2026, 5, 7, 10, 0, 5, tzinfo=UTC)
+KEPT = timedelta(days=90)
+DUE_SHARDS = 8
+STREAM = "arn:aws:dynamodb:ap-south-1:000000000000:table/CheckoutTable/stream/2026-05-07T00:00:00.000"
+
+
+def written(*names: str) -> Iterator[Checkout]:
+    """Applies ingest fixtures in order, and yields the checkout after each."""
+    events = {fixture.name: fixture.event for fixture in fixtures()}
+    checkouts: dict[str, Checkout] = {}
+    for name in names:
+        provider = PROVIDERS[events[name]["pathParameters"]["provider"]]
+        request = Request(headers_of(events[name]), body_of(events[name]))
+        for snapshot in provider.read(request, ARRIVED).snapshots:
+            checkout_id = snapshot.checkout_id
+            held = checkouts.get(checkout_id) or Checkout(store_id=STORE_ID, checkout_id=checkout_id)
+            changed = held.apply(snapshot, ARRIVED, timedelta(minutes=15))
+            if not isinstance(changed, Unchanged):
+                checkouts[checkout_id] = changed
+                yield changed
+
+
+def record(number: int, image: Json, name: str = "INSERT") -> Json:
+    """One record of the stream."""
+    keys = {key: image[key] for key in ("store_id", "checkout_id") if key in image}
+    return {
+        "eventID": f"{number:032x}",
+        "eventName": name,
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "ap-south-1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": int(ARRIVED.timestamp()),
+            "Keys": keys,
+            "NewImage": image,
+            "SequenceNumber": f"{100000000000000000000 + number}",
+            "SizeBytes": len(json.dumps(image)),
+            "StreamViewType": "NEW_IMAGE",
+        },
+        "eventSourceARN": STREAM,
+    }
+
+
+def batch(*names: str) -> Json:
+    """The records that the writes of ingest fixtures make."""
+    images = [encode(checkout, ARRIVED + KEPT, DUE_SHARDS) for checkout in written(*names)]
+    kinds = ["INSERT" if image["sequence"]["N"] == "1" else "MODIFY" for image in images]
+    return {"Records": [record(number, *pair) for number, pair in enumerate(zip(images, kinds, strict=True))]}
+
+
+def stream_fixtures() -> dict[str, Json]:
+    """The batches by their files' names."""
+    foreign: dict[str, Any] = {"store_id": {"S": STORE_ID}, "checkout_id": {"S": "c1"}, "event": {"S": "?"}}
+    poisoned = batch("flexype-2026-05")
+    poisoned["Records"].append(record(1, foreign, "MODIFY"))
+    return {
+        "fanout-created": batch("flexype-2026-05"),
+        "fanout-updated": {
+            "Records": batch("shopify-checkouts-create", "shopify-checkouts-update")["Records"][1:]
+        },
+        "fanout-abandoned": batch("cashfree-abandoned"),
+        "fanout-completed": batch("flexype-2026-05", "flexype-2026-05-completed"),
+        "fanout-several": batch(
+            "flexype-2026-05", "cashfree-abandoned", "shopify-checkouts-create", "shopify-orders-create"
+        ),
+        "fanout-non-ascii": batch("flexype-non-ascii"),
+        "fanout-not-a-checkout": poisoned,
+    }
+
+
+def text_of(event: Json) -> str:
+    """The file that a batch is."""
+    return json.dumps(event, indent=2) + "\n"
+
+
+def main() -> int:
+    wanted = stream_fixtures()
+    for path in EVENTS.glob("fanout-*.json"):
+        path.unlink()
+    for name, event in wanted.items():
+        (EVENTS / f"{name}.json").write_text(text_of(event), encoding="utf-8")
+    print(f"{len(wanted)} fixtures in {EVENTS}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
