@@ -107,7 +107,7 @@ def _envelope_journey(secret: str) -> Iterator[Step]:
     yield Step(f"{title}, the sample once more", documented, "duplicate")
     late = with_changes(started, event_time="2026-05-07T09:59:00Z", event_id="evt_123456785")
     yield Step(f"{title}, an older one, late", senders.flexype_envelope(secret, late), "stale")
-    yield Step(f"{title}, payment started", at(4, "PAYMENT_INITIATED"), "applied", "checkout.updated")
+    yield Step(f"{title}, payment", at(4, "PAYMENT_INITIATED"), "applied", "checkout.updated")
     yield Step(f"{title}, bought", at(6, "COMPLETED"), "applied", "checkout.completed")
 
 
@@ -124,7 +124,7 @@ def _flat_journey(secret: str) -> Iterator[Step]:
         "checkout.created",
     )
     yield Step(
-        f"{title}, address entered",
+        f"{title}, address",
         senders.flexype_flat(secret, with_changes(shipped, webhook_id="wh_124"), "evt_flat_2"),
         "applied",
         "checkout.updated",

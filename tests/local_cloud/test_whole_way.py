@@ -40,7 +40,8 @@ STREET, CITY, ZIP = "77 Canary Wharf Lane", "Canaryabad", "CNRY380077"
 IP, BROWSER = "203.0.113.77", "CanaryBrowser/7.7"
 RESUME = "resume-canary-token"
 PATH_TOKEN = "path-canary-token"
-SHOPPER_DATA = (FIRST_NAME, LAST_NAME, EMAIL, STREET, CITY, ZIP, IP, BROWSER, RESUME, PATH_TOKEN)
+IN_SAMPLES = ("9876543210", "john.doe@example.com", "John Doe", "recover?key=", "/c/abc123xyz")
+SHOPPER_DATA = (FIRST_NAME, LAST_NAME, EMAIL, STREET, CITY, ZIP, IP, BROWSER, RESUME, PATH_TOKEN, *IN_SAMPLES)
 PHONE_IN_ANY_FORM = re.compile(r"[^0-9]{0,2}".join(PHONE))
 
 SHOP, LINK = "canary-shop.myshopify.com", "https://canary-shop.example"
@@ -499,6 +500,14 @@ def _logged(stack: Stack, subscribed: Subscribed, event_id: str | None) -> dict[
         return next((dict(item) for item in items if item["event_id"]["S"] == event_id), None)
 
     return within(WAIT_SECONDS, look, f"the delivery log's entry for {subscribed.contract}")
+
+
+def test_a_slow_receiver_does_not_delay_the_others(shop: Shop) -> None:
+    slow, endpoint = shop.subscribe("checkout 2026-11")
+    endpoint.delay_seconds = 3.0
+    fast, _ = shop.subscribe("checkout 2026-11")
+    shop.applied(shop.envelope("c-slow"))
+    assert shop.arrival(fast).at - shop.arrival(slow).at < endpoint.delay_seconds / 2
 
 
 def test_a_paused_subscription_is_sent_nothing_and_the_others_all(shop: Shop) -> None:
