@@ -64,7 +64,8 @@ test: setup ## Everything that CI checks
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory typecheck
 	@$(MAKE) --no-print-directory validate
-	pytest --numprocesses auto --dist loadgroup
+	pytest --numprocesses auto --ignore tests/local_cloud
+	pytest tests/local_cloud
 
 .PHONY: unit
 unit: setup ## The tests that need no local cloud

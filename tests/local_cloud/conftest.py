@@ -1,4 +1,4 @@
-"""The stack, deployed once for all tests in this folder."""
+"""The stack, deployed once for all tests in this folder, which therefore run in one process."""
 
 import socket
 from collections.abc import Iterator
@@ -6,13 +6,6 @@ from collections.abc import Iterator
 import pytest
 
 from local.cloud import Stack, local_cloud
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps these tests on one worker, which alone then starts a local cloud."""
-    for item in items:
-        if item.path.is_relative_to(__file__.removesuffix("/conftest.py")):
-            item.add_marker(pytest.mark.xdist_group("local_cloud"))
 
 
 @pytest.fixture(scope="session")
