@@ -9,7 +9,6 @@ from checkout_recovery.subscriptions.tokens import (
     token_hash,
 )
 
-
 ADMIN = "cra_" + "a" * 43
 STORE = "crs_s." + "a" * 43
 
