@@ -11,9 +11,10 @@ import secrets
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 from rich import box
@@ -29,6 +30,7 @@ from local.receiver import PROOFS, Arrival, Receiver
 from local.senders import Call, with_changes
 
 WAIT_SECONDS = 90.0
+_REFRESH_SECONDS = 0.2
 _WIDTH = 110
 _INTERRUPTED = 130
 
@@ -194,9 +196,8 @@ def run(stack: Stack, console: Console, wait_seconds: float = WAIT_SECONDS) -> i
         console.print(f"store {store.store_id} with {len(subscriptions)} subscriptions\n", highlight=False)
         opening, *others = script(keys)
         expected, wrong = _post_all(store, subscriptions, [opening], console)
-        _await(
-            receiver, expected, console, wait_seconds
-        )  # it starts the functions: the others find them warm
+        # It starts the functions, so that the others find them warm.
+        _await(receiver, expected, console, wait_seconds)
         more, more_wrong = _post_all(store, subscriptions, others, console)
         expected, wrong = expected + more, wrong + more_wrong
         _await(receiver, expected, console, wait_seconds)
@@ -228,26 +229,35 @@ def _post_all(
     for step in steps:
         posted_at = time.time()
         response = store.send(step.call)
-        results = response.json().get("results", []) if response.is_success else []
-        answers = [result["status"] for result in results] or [str(response.status_code)]
         milliseconds = round((time.time() - posted_at) * 1000)
-        ok = answers == [step.answer]
-        console.print(
-            f"  {'✓' if ok else '✗'} {step.title:<46} {', '.join(answers):<10} {milliseconds:>5} ms",
-            highlight=False,
-            markup=False,
-        )
-        if not ok:
-            wrong.append(f"{step.title}: answered {', '.join(answers)} instead of {step.answer}")
+        results = response.json()["results"] if response.is_success else []
+        answer = ", ".join(result["status"] for result in results) or str(response.status_code)
+        mark = "✓" if answer == step.answer else "✗"
+        line = f"  {mark} {step.title:<46} {answer:<10} {milliseconds:>5} ms"
+        console.print(line, highlight=False, markup=False)
+        if answer != step.answer:
+            wrong.append(f"{step.title}: answered {answer} instead of {step.answer}")
         for result in results:
-            if result["status"] == "applied":
-                told = event_id(store.store_id, result["checkout_id"], result["sequence"])
-                expected += [
-                    Expected(step, subscription, told, posted_at)
-                    for subscription in subscriptions
-                    if step.event in subscription.events
-                ]
+            expected += _promised(store, subscriptions, step, result, posted_at)
     return expected, wrong
+
+
+def _promised(
+    store: StoreClient,
+    subscriptions: Sequence[Subscribed],
+    step: Step,
+    result: Mapping[str, Any],
+    posted_at: float,
+) -> list[Expected]:
+    """What a result promises: each subscription that wants the event will have it."""
+    if result["status"] != "applied":
+        return []
+    told = event_id(store.store_id, result["checkout_id"], result["sequence"])
+    return [
+        Expected(step, subscribed, told, posted_at)
+        for subscribed in subscriptions
+        if step.event in subscribed.events
+    ]
 
 
 def _await(receiver: Receiver, expected: Sequence[Expected], console: Console, wait_seconds: float) -> None:
@@ -255,15 +265,19 @@ def _await(receiver: Receiver, expected: Sequence[Expected], console: Console, w
     keys = {one.key for one in expected}
     deadline = time.monotonic() + wait_seconds
 
-    def arrived() -> int:
-        return len(keys & {(arrival.name or "", arrival.event_id or "") for arrival in receiver.arrivals})
+    def count(arrivals: Sequence[Arrival]) -> int:
+        return len(keys & set(map(_key, arrivals)))
 
     with _progress(console, len(keys)) as show:
-        while (count := arrived()) < len(keys) and time.monotonic() < deadline:
-            show(count)
-            seen = len(receiver.arrivals)
-            receiver.wait_for(lambda arrivals, seen=seen: len(arrivals) > seen, 1.0)  # type: ignore[misc]
-        show(count)
+        complete = False
+        while not complete and time.monotonic() < deadline:
+            complete = receiver.wait_for(lambda arrivals: count(arrivals) == len(keys), _REFRESH_SECONDS)
+            show(count(receiver.arrivals))
+
+
+def _key(arrival: Arrival) -> tuple[str, str]:
+    """Which of the expected deliveries it is, if it is one."""
+    return arrival.name or "", arrival.event_id or ""
 
 
 @contextmanager
@@ -294,7 +308,7 @@ def _report(
 ) -> int:
     first: dict[tuple[str, str], Arrival] = {}
     for arrival in arrivals:
-        first.setdefault((arrival.name or "", arrival.event_id or ""), arrival)
+        first.setdefault(_key(arrival), arrival)
     console.print(_what_arrived(expected, first))
     console.print(_by_contract(expected, first))
     failures = wrong + _failures(expected, arrivals, first)
@@ -324,7 +338,7 @@ def _failures(
     strange = [
         f"not expected: {arrival.event_id} at {contracts.get(arrival.name or '')}"
         for arrival in arrivals
-        if arrival.problem is None and (arrival.name or "", arrival.event_id or "") not in keys
+        if arrival.problem is None and _key(arrival) not in keys
     ]
     other = [
         f"another event: {first[one.key].event_type} instead of {one.step.event} of '{one.step.title}'"
