@@ -4,25 +4,25 @@ Each route translates, calls one use, and answers. Who calls, the gateway's auth
 do is decided here.
 """
 
-import functools
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel
 
-from checkout_recovery import json_codec, wiring
+from checkout_recovery import wiring
 from checkout_recovery.errors import (
     FieldError,
     Forbidden,
     MalformedRequest,
+    MethodNotAllowed,
     NotFound,
     ProblemError,
     Unauthenticated,
 )
-from checkout_recovery.http_api import JSON_TYPE, PROBLEM_TYPE, MethodNotAllowed, json_of
+from checkout_recovery.http_api import JSON_TYPE, json_of, problem
 from checkout_recovery.observability import logger
 from checkout_recovery.subscriptions.answers import (
     HealthAnswer,
@@ -33,8 +33,7 @@ from checkout_recovery.subscriptions.answers import (
     SubscriptionPage,
     SubscriptionWithKey,
 )
-from checkout_recovery.subscriptions.keep_stores import StoreKeeper
-from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE, SubscriptionKeeper
+from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE
 from checkout_recovery.subscriptions.requests import (
     Model,
     ProviderRequest,
@@ -54,21 +53,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return app.resolve(event, context)
 
 
-@functools.cache
-def _stores() -> StoreKeeper:
-    return StoreKeeper(wiring.registry(), wiring.secrets(), _now)
-
-
-@functools.cache
-def _subscriptions() -> SubscriptionKeeper:
-    local_targets = wiring.settings().allow_local_targets
-    return SubscriptionKeeper(wiring.registry(), wiring.secrets(), _now, local_targets=local_targets)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 # ---------------------------------------------------------------- routes
 
 
@@ -81,7 +65,7 @@ def health() -> Response[str]:
 def put_store(store_id: str) -> Response[str]:
     _allow_operator()
     settings = _body(StoreSettings)
-    put = _stores().put(store_id, settings, new_token=_flag("rotate_token"))
+    put = wiring.store_keeper().put(store_id, settings, new_token=_flag("rotate_token"))
     _log("Store registered" if put.created else "Store changed", store_id=store_id, new_token=bool(put.token))
     answer = StoreAnswer.of(put.store)
     if put.token:
@@ -92,13 +76,13 @@ def put_store(store_id: str) -> Response[str]:
 @app.get("/v1/stores/<store_id>")
 def get_store(store_id: str) -> Response[str]:
     _allow_operator()
-    return _answer(200, StoreAnswer.of(_stores().get(store_id)))
+    return _answer(200, StoreAnswer.of(wiring.store_keeper().get(store_id)))
 
 
 @app.delete("/v1/stores/<store_id>")
 def delete_store(store_id: str) -> Response[str]:
     _allow_operator()
-    _stores().delete(store_id)
+    wiring.store_keeper().delete(store_id)
     _log("Store deleted", store_id=store_id)
     return _answer(204)
 
@@ -106,7 +90,7 @@ def delete_store(store_id: str) -> Response[str]:
 @app.put("/v1/stores/<store_id>/providers/<provider>")
 def put_provider(store_id: str, provider: str) -> Response[str]:
     _allow(store_id)
-    _stores().set_provider(store_id, provider, _body(ProviderRequest))
+    wiring.store_keeper().set_provider(store_id, provider, _body(ProviderRequest))
     _log("Provider's secret changed", store_id=store_id, provider=provider)
     return _answer(204)
 
@@ -114,7 +98,7 @@ def put_provider(store_id: str, provider: str) -> Response[str]:
 @app.post("/v1/stores/<store_id>/subscriptions")
 def create_subscription(store_id: str) -> Response[str]:
     _allow(store_id)
-    keyed = _subscriptions().add(store_id, _body(SubscriptionRequest))
+    keyed = wiring.subscription_keeper().add(store_id, _body(SubscriptionRequest))
     subscription = keyed.subscription
     _log("Subscription added", store_id=store_id, subscription_id=subscription.subscription_id)
     answer = SubscriptionAnswer.of(subscription)
@@ -124,8 +108,8 @@ def create_subscription(store_id: str) -> Response[str]:
 @app.get("/v1/stores/<store_id>/subscriptions")
 def list_subscriptions(store_id: str) -> Response[str]:
     _allow(store_id)
-    _stores().get(store_id)
-    page = _subscriptions().page(store_id, _query().get("cursor", ""), _limit())
+    wiring.store_keeper().get(store_id)
+    page = wiring.subscription_keeper().page(store_id, _query().get("cursor", ""), _limit())
     subscriptions = [SubscriptionAnswer.of(subscription) for subscription in page.items]
     return _answer(200, SubscriptionPage(subscriptions=subscriptions, next_cursor=page.next_cursor))
 
@@ -133,13 +117,13 @@ def list_subscriptions(store_id: str) -> Response[str]:
 @app.get("/v1/stores/<store_id>/subscriptions/<subscription_id>")
 def get_subscription(store_id: str, subscription_id: str) -> Response[str]:
     _allow(store_id)
-    return _answer(200, SubscriptionAnswer.of(_subscriptions().get(store_id, subscription_id)))
+    return _answer(200, SubscriptionAnswer.of(wiring.subscription_keeper().get(store_id, subscription_id)))
 
 
 @app.patch("/v1/stores/<store_id>/subscriptions/<subscription_id>")
 def change_subscription(store_id: str, subscription_id: str) -> Response[str]:
     _allow(store_id)
-    changed = _subscriptions().change(store_id, subscription_id, _body(SubscriptionChange))
+    changed = wiring.subscription_keeper().change(store_id, subscription_id, _body(SubscriptionChange))
     _log("Subscription changed", store_id=store_id, subscription_id=subscription_id)
     return _answer(200, SubscriptionAnswer.of(changed))
 
@@ -147,7 +131,7 @@ def change_subscription(store_id: str, subscription_id: str) -> Response[str]:
 @app.delete("/v1/stores/<store_id>/subscriptions/<subscription_id>")
 def delete_subscription(store_id: str, subscription_id: str) -> Response[str]:
     _allow(store_id)
-    _subscriptions().remove(store_id, subscription_id)
+    wiring.subscription_keeper().remove(store_id, subscription_id)
     _log("Subscription deleted", store_id=store_id, subscription_id=subscription_id)
     return _answer(204)
 
@@ -156,7 +140,7 @@ def delete_subscription(store_id: str, subscription_id: str) -> Response[str]:
 def rotate_key(store_id: str, subscription_id: str) -> Response[str]:
     _allow(store_id)
     overlap = timedelta(seconds=_body(RotateRequest).overlap_seconds)
-    keyed = _subscriptions().rotate(store_id, subscription_id, overlap)
+    keyed = wiring.subscription_keeper().rotate(store_id, subscription_id, overlap)
     _log("Webhook key rotated", store_id=store_id, subscription_id=subscription_id)
     answer = SubscriptionAnswer.of(keyed.subscription)
     return _answer(200, SubscriptionWithKey(**dict(answer), webhook_key=keyed.key))
@@ -164,11 +148,9 @@ def rotate_key(store_id: str, subscription_id: str) -> Response[str]:
 
 @app.post("/v1/stores/<store_id>/subscriptions/<subscription_id>/test")
 def send_sample(store_id: str, subscription_id: str) -> Response[str]:
-    from checkout_recovery.subscriptions.send_sample import SampleSender  # noqa: PLC0415 - libcurl: rarely needed
-
     _allow(store_id)
-    subscription = _subscriptions().get(store_id, subscription_id)
-    outcome = SampleSender(wiring.secrets(), wiring.sender(), _now).send(subscription)
+    subscription = wiring.subscription_keeper().get(store_id, subscription_id)
+    outcome = wiring.sample_sender().send(subscription)
     answer = SampleAnswer(
         delivered=outcome.delivered,
         status=outcome.status,
@@ -240,8 +222,8 @@ def _answer(status: int, body: BaseModel | None = None) -> Response[str]:
 
 
 def _problem(error: ProblemError) -> Response[str]:
-    text = json_codec.dumps(error.problem())
-    return Response(error.status, content_type=PROBLEM_TYPE, body=text, headers=_NEVER_CACHED)
+    told = problem(error)
+    return Response(told["statusCode"], body=told["body"], headers=told["headers"])
 
 
 @app.exception_handler(ProblemError)  # type: ignore[untyped-decorator] # Powertools says no more of it

@@ -24,8 +24,6 @@ from samcli.yamlhelper import yaml_parse
 
 from checkout_recovery import wiring
 from checkout_recovery.observability import logger
-from functions.authorize import app as authorize
-from functions.manage import app as manage
 from local.dynamodb_local import dynamodb_local
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +74,12 @@ def aws(environment: pytest.MonkeyPatch, moto: MockAWS) -> None:
         create_table(dynamodb, table, table)
     for queue, variable in QUEUES.items():
         environment.setenv(variable, sqs.create_queue(QueueName=queue)["QueueUrl"])
+
+
+@pytest.fixture
+def forget() -> Callable[[], None]:
+    """Makes the functions build their clients anew, as a fresh environment would."""
+    return _forget
 
 
 @pytest.fixture
@@ -186,7 +190,6 @@ def new_table(table_client: DynamoDBClient) -> Iterator[Callable[[str], str]]:
 
 
 def _forget() -> None:
-    for module in (wiring, manage, authorize):
-        for member in vars(module).values():
-            if hasattr(member, "cache_clear"):
-                member.cache_clear()
+    for member in vars(wiring).values():
+        if hasattr(member, "cache_clear"):
+            member.cache_clear()

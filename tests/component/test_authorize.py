@@ -122,7 +122,7 @@ def test_tokens_are_compared_in_constant_time_even_for_an_unknown_store(
 
 
 def test_a_dependency_that_is_down_is_an_error_and_not_a_refusal(
-    event: Load, context: SimpleNamespace, environment: pytest.MonkeyPatch
+    event: Load, context: SimpleNamespace, environment: pytest.MonkeyPatch, forget: Callable[[], None]
 ) -> None:
     def throttle(**_: object) -> None:
         raise ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "GetItem")
@@ -131,6 +131,7 @@ def test_a_dependency_that_is_down_is_an_error_and_not_a_refusal(
         return SimpleNamespace(get_item=throttle, get_parameters=throttle)
 
     environment.setattr(boto3, "client", client)
+    forget()
     for name in ("authorize-store", "authorize-admin"):
         with pytest.raises(Unavailable):
             handler(event(name), context)

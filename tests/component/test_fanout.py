@@ -231,12 +231,13 @@ def test_without_subscriptions_nothing_happens(
 
 
 def test_while_the_registry_is_down_the_whole_batch_comes_again(
-    handle: Callable[[Event], list[str]], environment: pytest.MonkeyPatch, event: Any
+    handle: Callable[[Event], list[str]],
+    environment: pytest.MonkeyPatch,
+    forget: Callable[[], None],
+    event: Any,
 ) -> None:
     environment.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
     environment.setenv("AWS_MAX_ATTEMPTS", "1")
-    for member in vars(wiring).values():
-        if hasattr(member, "cache_clear"):
-            member.cache_clear()
+    forget()
     with pytest.raises(Exception, match="AWS"):
         handle(event("fanout-created"))

@@ -304,14 +304,12 @@ def test_the_operators_token_speaks_for_no_store(handle: Handle, event: Any) -> 
 
 
 def test_while_dynamodb_is_down_the_provider_is_asked_to_come_again(
-    handle: Handle, event: Any, environment: pytest.MonkeyPatch
+    handle: Handle, event: Any, environment: pytest.MonkeyPatch, forget: Callable[[], None]
 ) -> None:
     handle(event("ingest-flexype-2026-05"))
     environment.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")
     environment.setenv("AWS_MAX_ATTEMPTS", "1")
-    for member in vars(wiring).values():
-        if hasattr(member, "cache_clear"):
-            member.cache_clear()
+    forget()
     answer = handle(event("ingest-flexype-2026-05"))
     assert answer["statusCode"] == 503
     assert answer["headers"]["retry-after"]

@@ -6,6 +6,7 @@ CheckoutRecoveryError
 │   ├── Unauthenticated       401  no proof of who sends, or no such store: the caller cannot tell
 │   ├── Forbidden             403  a valid token for something else
 │   ├── NotFound              404
+│   ├── MethodNotAllowed      405
 │   ├── Conflict              409
 │   ├── TooLarge              413
 │   └── Unavailable           503  a dependency is throttled or down; the same request may succeed later
@@ -76,6 +77,12 @@ class NotFound(ProblemError):
     status = 404
     type = "/problems/not-found"
     title = "There is no such thing"
+
+
+class MethodNotAllowed(ProblemError):
+    status = 405
+    type = "/problems/method-not-allowed"
+    title = "This cannot be done here"
 
 
 class Conflict(ProblemError):

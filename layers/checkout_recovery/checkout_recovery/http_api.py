@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from checkout_recovery import json_codec
 from checkout_recovery.errors import MalformedRequest, ProblemError, TooLarge, Unavailable
@@ -13,14 +13,6 @@ JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"
 """When a throttled or restarting part of AWS is worth asking again."""
-
-
-class MethodNotAllowed(ProblemError):
-    """The path is known, the method is not."""
-
-    status: ClassVar[int] = 405
-    type: ClassVar[str] = "/problems/method-not-allowed"
-    title: ClassVar[str] = "This cannot be done here"
 
 
 def body_of(event: Mapping[str, Any]) -> bytes:
