@@ -17,7 +17,8 @@ from checkout_recovery.http_api import body_of, headers_of
 from checkout_recovery.providers import PROVIDERS
 from checkout_recovery.providers.provider import Request
 from checkout_recovery.tables.checkouts import encode
-from local.fixtures import EVENTS, STORE_ID, Json, fixtures
+from local.fixtures import EVENTS, STORE_ID, fixtures
+from local.samples import Json
 
 ARRIVED = datetime(2026, 5, 7, 10, 0, 5, tzinfo=UTC)
 KEPT = timedelta(days=90)

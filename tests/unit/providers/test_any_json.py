@@ -22,11 +22,11 @@ from checkout_recovery.providers.provider import Notice, Request
 from local.fixtures import (
     CASHFREE,
     FLEXYPE_2025_09_FULL,
-    FLEXYPE_2026_05,
     OWN,
     SHOPIFY_ORDER,
     SHOPIFY_UPDATED,
 )
+from local.samples import FLEXYPE_2026_05
 from tests.unit.providers.requests import NOW
 
 Reader = Callable[[bytes], Notice]

@@ -10,8 +10,9 @@ from checkout_recovery.checkout.snapshot import Address, Attribution, Client, It
 from checkout_recovery.errors import FieldError, MalformedRequest
 from checkout_recovery.providers import flexype
 from checkout_recovery.providers.provider import Credentials, Request
-from local.fixtures import FLEXYPE_2025_09, FLEXYPE_2025_09_FULL, FLEXYPE_2026_05, SECRET
+from local.fixtures import FLEXYPE_2025_09_FULL, SECRET
 from local.fixtures import flexype as fixture
+from local.samples import FLEXYPE_2025_09, FLEXYPE_2026_05
 from tests.unit.providers.requests import read, snapshot_of
 
 
