@@ -98,6 +98,17 @@ def sqs(aws: None) -> SQSClient:
 
 
 @pytest.fixture
+def calls(aws: None) -> Iterator[list[str]]:
+    """The name of every AWS operation that is called from here on."""
+    made: list[str] = []
+    boto3.setup_default_session()
+    assert boto3.DEFAULT_SESSION
+    boto3.DEFAULT_SESSION.events.register("before-call", lambda model, **_: made.append(model.name))
+    yield made
+    boto3.setup_default_session()
+
+
+@pytest.fixture
 def context() -> SimpleNamespace:
     """What Lambda tells a handler of its invocation."""
     return SimpleNamespace(

@@ -124,6 +124,17 @@ def test_a_batch_that_comes_again_sends_nothing_again(
     assert len(receiver.arrivals) == 4
 
 
+def test_a_warm_batch_costs_one_read_and_one_write_however_many_subscriptions(
+    calls: list[str], handle: Callable[[Event], list[str]], subscribe: Subscribe, event: Any
+) -> None:
+    for number in range(10):
+        subscribe(f"sub_{number}")
+    handle(event("fanout-created"))
+    calls.clear()
+    handle(event("fanout-updated"))
+    assert calls == ["BatchGetItem", "BatchWriteItem"]
+
+
 def test_a_dead_receiver_costs_the_others_nothing_and_waits_in_the_queue(
     handle: Callable[[Event], list[str]],
     subscribe: Subscribe,

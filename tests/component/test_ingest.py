@@ -178,6 +178,31 @@ def test_a_body_at_the_limit_is_taken(handle: Handle, event: Any) -> None:
     assert results(handle(with_body(request, body)))[0]["status"] == "applied"
 
 
+# ---------------------------------------------------------------- what it costs
+
+
+def test_a_warm_request_costs_a_read_and_a_write(
+    calls: list[str], handle: Handle, event: Any, context: SimpleNamespace
+) -> None:
+    handle(event("ingest-flexype-2026-05"))
+    calls.clear()
+    handle(event("ingest-flexype-2026-05-completed"))
+    assert calls == ["GetItem", "PutItem"]
+
+
+def test_a_duplicate_costs_a_read(calls: list[str], handle: Handle, event: Any) -> None:
+    handle(event("ingest-flexype-2026-05"))
+    calls.clear()
+    handle(event("ingest-flexype-2026-05"))
+    assert calls == ["GetItem"]
+
+
+def test_a_strangers_request_costs_a_read_and_no_secret(calls: list[str], handle: Handle, event: Any) -> None:
+    calls.clear()
+    handle(event("ingest-flexype-unknown-store"))
+    assert calls == ["GetItem"]
+
+
 # ---------------------------------------------------------------- what becomes of it
 
 
