@@ -77,8 +77,15 @@ def parse(body: bytes) -> Any:
         raise
     except ValueError:
         raise JsonError("the body is not JSON") from None
-    _check(value, MAX_DEPTH)
+    if _may_be_unfit(body):
+        _check(value, MAX_DEPTH)
     return value
+
+
+def _may_be_unfit(body: bytes) -> bool:
+    """Whether a body may nest too deeply or hold half a surrogate pair; most cannot: they are spared a walk."""
+    nests = body.count(b"{") + body.count(b"[") > MAX_DEPTH
+    return nests or b"\\ud" in body or b"\\uD" in body
 
 
 def _check(value: Any, depth: int) -> None:

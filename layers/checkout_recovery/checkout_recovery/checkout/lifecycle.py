@@ -15,11 +15,11 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from checkout_recovery.checkout.event import Event, EventType, event_id
 from checkout_recovery.checkout.merge import digest_of, merge, stamp_of, time_of
-from checkout_recovery.checkout.snapshot import Details, Snapshot
+from checkout_recovery.checkout.snapshot import NOTHING, Details, Snapshot
 
 REMEMBERED_EVENTS = 128
 """How many provider event ids a checkout remembers; senders retry for at most 48 h (BigCommerce)."""
@@ -52,7 +52,7 @@ class Checkout(BaseModel):
     """The item's version: one more with every write. 0 has never been written."""
     status: Status = Status.ACTIVE
     event: Event | None = None
-    details: Details = Details()
+    details: Details = Field(default_factory=lambda: NOTHING)
     newest: str = ""
     """The stamp of the newest telling (see `merge`)."""
     sources: dict[str, str] = {}

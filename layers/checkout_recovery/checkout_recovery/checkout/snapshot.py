@@ -174,6 +174,10 @@ class Details(Part):
     """When the order was placed, by the provider's word."""
 
 
+NOTHING = Details()
+"""What nobody has told. Shared: pydantic would copy it deeply for each snapshot and checkout."""
+
+
 class Snapshot(BaseModel):
     """One telling of one checkout.
 
@@ -195,7 +199,7 @@ class Snapshot(BaseModel):
     """The provider itself says that the shopper has left."""
     discarded: bool = False
     """The provider has deleted the checkout: there is nothing left to come back to."""
-    details: Details = Details()
+    details: Details = Field(default_factory=lambda: NOTHING)
 
     def digest(self) -> str:
         """Tells content apart: 12 hex digits over everything but the event's id."""
