@@ -83,7 +83,7 @@ def parse(body: bytes) -> Any:
 
 
 def _may_be_unfit(body: bytes) -> bool:
-    """Whether a body may nest too deeply or hold half a surrogate pair; most cannot: they are spared a walk."""
+    """Whether a body may nest too deeply or hold half a surrogate pair: most cannot, and need no walk."""
     nests = body.count(b"{") + body.count(b"[") > MAX_DEPTH
     return nests or b"\\ud" in body or b"\\uD" in body
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from checkout_recovery.tables.registry import RegistryTable
 
 # At worst 4.5 s a call: providers wait 5 to 10 s, the gateway 5 s for the authorizer, and all come again.
-# botocore's check of parameters, which AWS makes too, and its user agent, put together anew for each call, cost
-# a third of the CPU of a fan-out's two calls.
+# botocore's check of parameters, which AWS makes too, and its user agent, put together anew for each call,
+# cost a third of the CPU of a fan-out's two calls.
 _CONFIG = Config(
     parameter_validation=False,
     user_agent="checkout-recovery",
