@@ -160,25 +160,42 @@ def test_a_rotation_takes_effect_at_once(ssm: FakeSsm, secrets: Secrets) -> None
     assert key_of(secrets, 2) == "new"
 
 
-def test_a_version_that_is_not_written_yet_is_not_asked_for_at_every_call(
-    ssm: FakeSsm, clock: Clock, secrets: Secrets
+def test_a_version_that_is_being_written_is_looked_for_until_it_is_there(
+    ssm: FakeSsm, secrets: Secrets
 ) -> None:
     written(ssm, NAME, "old", 1)
-    assert [key_of(secrets, 2) for _ in range(5)] == ["old"] * 5
-    assert len(ssm.reads) == 1
+    assert key_of(secrets, 2) == "old"
     written(ssm, NAME, "new", 2)
-    clock.time = 3
-    assert key_of(secrets, 2) == "new"
+    assert key_of(secrets, 2) == "new", "a worker that looked a moment too early refuses nobody"
+
+
+def test_a_version_whose_write_has_failed_is_not_asked_for_at_every_call(
+    ssm: FakeSsm, clock: Clock, secrets: Secrets
+) -> None:
+    clock.time = 1000.0
+    failed, repeated = 970_000, 1_000_000
+    written(ssm, NAME, "old", 1)
+    assert [key_of(secrets, failed) for _ in range(5)] == ["old"] * 5
+    assert len(ssm.reads) == 1
+    written(ssm, NAME, "new", repeated)
+    assert key_of(secrets, repeated) == "new"
 
 
 def test_what_does_not_exist_is_absent_and_not_asked_for_again_at_once(
     ssm: FakeSsm, clock: Clock, secrets: Secrets
 ) -> None:
-    assert [key_of(secrets) for _ in range(3)] == [None] * 3
+    assert [key_of(secrets, 0) for _ in range(3)] == [None] * 3
     assert len(ssm.reads) == 1
     written(ssm, NAME, "made")
     clock.time = 10.01
-    assert key_of(secrets) == "made"
+    assert key_of(secrets, 0) == "made"
+
+
+def test_what_is_known_to_exist_is_never_remembered_as_absent(ssm: FakeSsm, secrets: Secrets) -> None:
+    assert key_of(secrets, 0) is None
+    assert key_of(secrets, 1) is None
+    written(ssm, NAME, "made", 1)
+    assert key_of(secrets, 1) == "made"
 
 
 def test_a_secret_that_is_put_is_no_longer_absent(secrets: Secrets) -> None:
@@ -270,7 +287,7 @@ def test_the_cache_is_bounded(ssm: FakeSsm, secrets: Secrets) -> None:
     for number in range(3000):
         written(ssm, f"n{number}", "k")
         secrets.get(f"n{number}", 1)
-        secrets.get(f"missing{number}", 1)
+        secrets.get(f"missing{number}")
     assert len(secrets._cached) <= 2048
     assert len(secrets._missing) <= 256
 

@@ -1,8 +1,9 @@
 """Secrets in SSM: SecureStrings under ``/{stack}/…``, cached in memory.
 
-A reader says which version of a secret it knows to exist (the registry holds it); what is cached and older
-is fetched again, so a rotation takes effect at once. While SSM throttles or is down, what is cached is
-served on. Rotations keep the old key valid for at least `MIN_OVERLAP`, which is longer than any cache.
+A reader says which version of a secret it knows to exist (the registry holds it, and has it before SSM does);
+what is cached and older is fetched again until it is there, so a rotation takes effect at once. While SSM
+throttles or is down, what is cached is served on. Rotations keep the old key valid for at least
+`MIN_OVERLAP`, which is longer than any cache.
 """
 
 import json
@@ -27,12 +28,15 @@ ADMIN_TOKEN = "admin-token"  # noqa: S105 - the parameter's name
 MIN_OVERLAP = timedelta(minutes=10)
 """How long at least a replaced key stays valid."""
 
+WRITING = timedelta(seconds=30)
+"""Longer than a call of the management API can take: a version that the registry has had for that long and
+SSM has not is no longer being written; its write has failed."""
+
 _MAX_VALUE_BYTES = 4096  # of a standard parameter
 _NAMES_PER_CALL = 10  # GetParameters and DeleteParameters
 _TTL = 300.0
 _JITTER = 0.1
 _MISSING_TTL = 10.0
-_SETTLE = 2.0
 _MAX_CACHED = 2048
 _MAX_MISSING = 256
 
@@ -74,17 +78,15 @@ class _Cached:
     secret: Secret
     fetched_at: float
     fresh_until: float
-    sought: int
-    """The version that the last read looked for; newer than the secret's while that is being written."""
+    good_for: int
+    """The newest version that it answers for: its own, or a later one whose write has failed."""
 
     def is_fresh(self, version: int, now: float) -> bool:
-        if now >= self.fresh_until:
-            return False
-        return version <= self.secret.version or (version <= self.sought and now < self.fetched_at + _SETTLE)
+        return now < self.fresh_until and version <= self.good_for
 
     def is_servable(self, version: int, now: float) -> bool:
         """Whether it is right even though SSM cannot be asked: it is current, or its overlap still runs."""
-        return self.secret.version >= version or now < self.fetched_at + MIN_OVERLAP.total_seconds()
+        return self.good_for >= version or now < self.fetched_at + MIN_OVERLAP.total_seconds()
 
 
 class Secrets:
@@ -172,7 +174,7 @@ class Secrets:
         cached = self._cached.get(name)
         if cached:
             return not cached.is_fresh(version, now)
-        return self._missing.get(name, 0.0) <= now
+        return version > 0 or self._missing.get(name, 0.0) <= now
 
     def _fetch(self, names: list[str], wanted: Mapping[str, int], now: float) -> set[str]:
         """Asks SSM; returns the names that it did not answer for and that the cache cannot serve."""
@@ -190,7 +192,8 @@ class Secrets:
                 name = parameter["Name"].removeprefix(self._prefix)
                 self._take(name, parameter["Value"], wanted[name], now)
             for full_name in answer["InvalidParameters"]:
-                self._miss(full_name.removeprefix(self._prefix), now)
+                name = full_name.removeprefix(self._prefix)
+                self._miss(name, wanted[name], now)
         return unanswered
 
     def _take(self, name: str, value: str, sought: int, now: float) -> None:
@@ -198,17 +201,20 @@ class Secrets:
             secret = Secret((value,)) if name == ADMIN_TOKEN else _read(value)
         except ValueError:  # somebody wrote it by hand; the others are still good
             _logger.error("A secret cannot be read", extra={"secret": name})  # noqa: TRY400 - the error quotes it
-            self._miss(name, now)
+            self._miss(name, sought, now)
         else:
-            self._remember(name, secret, sought, now)
+            # A version is the time at which it was made, in milliseconds (see `subscriptions.version`).
+            has_failed = now >= sought / 1000 + WRITING.total_seconds()
+            self._remember(name, secret, max(secret.version, sought if has_failed else 0), now)
 
-    def _remember(self, name: str, secret: Secret, sought: int, now: float) -> None:
+    def _remember(self, name: str, secret: Secret, good_for: int, now: float) -> None:
         self._missing.pop(name, None)
-        self._cached[name] = _Cached(secret, now, now + self._jittered(_TTL), sought)
+        self._cached[name] = _Cached(secret, now, now + self._jittered(_TTL), good_for)
 
-    def _miss(self, name: str, now: float) -> None:
+    def _miss(self, name: str, sought: int, now: float) -> None:
         self._cached.pop(name, None)
-        self._missing[name] = now + _MISSING_TTL
+        if sought == 0:  # any other is known to exist, and may be written at this moment
+            self._missing[name] = now + _MISSING_TTL
 
     def _unservable(self, names: Iterable[str], wanted: Mapping[str, int], now: float) -> set[str]:
         """Leaves what is cached in place, to ask again after a while; returns what cannot be served."""
