@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+MAX_FIELD_ERRORS = 20
+"""How many failing fields an answer names; a body may have a hundred thousand."""
+
 
 class CheckoutRecoveryError(Exception):
     """The root of all errors here."""
@@ -43,7 +46,7 @@ class ProblemError(CheckoutRecoveryError):
     def __init__(self, detail: str = "", errors: Sequence[FieldError] = ()) -> None:
         super().__init__(detail or self.title)
         self.detail = detail
-        self.errors = tuple(errors)
+        self.errors = tuple(errors)[:MAX_FIELD_ERRORS]
 
     def problem(self) -> dict[str, Any]:
         """The members of the problem document; `type` is stable and safe to switch on."""

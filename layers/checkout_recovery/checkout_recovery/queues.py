@@ -1,6 +1,7 @@
 """The queues that this system writes to: deliveries to try again, and events that it could not understand."""
 
 import base64
+import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +9,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from checkout_recovery.errors import ProblemError, Unavailable
-from checkout_recovery.json_codec import dumps
 from checkout_recovery.tables.driver import driver_errors
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class RetryQueue:
         entries: list[Any] = [
             {
                 "Id": str(index),
-                "MessageBody": dumps({"version": 1, **asdict(message)}),
+                "MessageBody": _encode({"version": 1, **asdict(message)}),
                 "DelaySeconds": delay,
                 "MessageGroupId": message.subscription_id,
             }
@@ -116,4 +116,9 @@ class RejectedEvents:
             "body_encoding": "zlib+base64",
         }
         with driver_errors():
-            self._client.send_message(QueueUrl=self._queue_url, MessageBody=dumps(message))
+            self._client.send_message(QueueUrl=self._queue_url, MessageBody=_encode(message))
+
+
+def _encode(message: Mapping[str, Any]) -> str:
+    """Writes a message in ASCII: SQS refuses some of the characters that an id may hold."""
+    return json.dumps(message, separators=(",", ":"))
