@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -97,7 +98,7 @@ class TestMerging:
         assert checkout.apply(telling(minute(2), name="Asha"), NOW, ABANDON_AFTER) is Unchanged.STALE
 
     def test_a_newer_cart_replaces_the_whole_cart(self) -> None:
-        full, empty = Cart(items=(Item(title="A"), Item(title="B"))), Cart()
+        full, empty = Cart(items=(Item(title="A"), Item(title="B"))), Cart(items=())
         assert (
             applied(NEW, telling(minute(1), cart=full), telling(minute(2), cart=empty)).details.cart == empty
         )
@@ -109,6 +110,30 @@ class TestMerging:
             telling(minute(2), address=Address(city="Ahmedabad")),
         )
         assert checkout.details.address == Address(zip="380001", city="Ahmedabad")
+
+    def test_totals_without_lines_add_to_the_cart_that_is_known(self) -> None:
+        lines, totals = Cart(items=(Item(title="A"),), total=Decimal(10)), Cart(total=Decimal(8))
+        expected = Cart(items=(Item(title="A"),), total=Decimal(8))
+        first, second = telling(minute(1), cart=lines), telling(minute(2), cart=totals)
+        assert applied(NEW, first, second).details.cart == expected
+        assert applied(NEW, second, first).details.cart == expected
+
+    def test_a_cart_with_lines_replaces_totals_that_it_leaves_out(self) -> None:
+        totals, lines = Cart(total=Decimal(8)), Cart(items=(Item(title="A"),))
+        checkout = applied(NEW, telling(minute(1), cart=totals), telling(minute(2), cart=lines))
+        assert checkout.details.cart == lines
+
+    def test_a_dial_code_once_told_stays_with_its_number(self) -> None:
+        whole, bare = Phone.of("9876543210", "91"), Phone.of("98765 43210")
+        first, second = telling(minute(1), phone=whole), telling(minute(2), phone=bare)
+        expected = Phone(number="98765 43210", dial_code="91", e164="+919876543210")
+        assert applied(NEW, first, second).details.phone == expected
+        assert applied(NEW, second, first).details.phone == expected
+
+    def test_another_number_does_not_inherit_the_dial_code(self) -> None:
+        whole, other = Phone.of("9876543210", "91"), Phone.of("2015550123")
+        checkout = applied(NEW, telling(minute(1), phone=whole), telling(minute(2), phone=other))
+        assert checkout.details.phone == other
 
     def test_an_address_that_says_nothing_is_none(self) -> None:
         assert applied(NEW, telling(minute(1), address=Address())).details.address is None

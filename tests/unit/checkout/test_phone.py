@@ -20,13 +20,13 @@ def test_a_whole_number_has_its_e164_form(
 ) -> None:
     phone = Phone.of(number, dial_code, international)
     assert (phone.number, phone.e164) == (number, "+919876543210")
-    assert (phone.country_code, phone.national_number) == ("91", "9876543210")
+    assert phone.country_code == "91"
 
 
 @pytest.mark.parametrize("number", ["98765", "", "call me", "+", "+91", "0" * 300, "²³", "٩٨٧٦"])
 def test_what_is_none_yet_is_kept_without(number: str) -> None:
     phone = Phone.of(number, "91")
-    assert (phone.number, phone.e164, phone.national_number) == (number, None, number)
+    assert (phone.number, phone.e164) == (number, None)
 
 
 def test_without_a_dial_code_no_country_is_assumed() -> None:

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from checkout_recovery import json_codec
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout
-from checkout_recovery.checkout.snapshot import Consent, Details
-from checkout_recovery.contracts import CONTRACTS, contract_for
+from checkout_recovery.checkout.snapshot import Cart, Consent, Details, Item
+from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.contracts.contract import Contract
-from checkout_recovery.errors import BrokenRecord
 from tests.unit.contracts.examples import EXAMPLES, FULL, checkout, left
 
 CASHFREE = CONTRACTS["abandonedCheckout", "v1"]
@@ -46,12 +45,6 @@ def test_each_contract_carries_its_events() -> None:
         ("ACR_CHECKOUT", "2026-05"): snapshots,
         ("checkout", "2026-11"): set(EventType),
     }
-
-
-def test_a_contract_is_found_by_topic_and_version() -> None:
-    assert contract_for("checkout", "2026-11") is OURS
-    with pytest.raises(BrokenRecord):
-        contract_for("checkout", "v1")
 
 
 @every_contract
@@ -135,6 +128,13 @@ JSON = st.recursive(
     max_leaves=6,
 )
 EXTRA = st.dictionaries(NAMES, JSON, max_size=5)
+
+
+def test_two_undescribed_members_of_one_name_both_leave() -> None:
+    odd = Item(extra={"price": "ask us", "extra": {"price": "later", "z": 1}})
+    told = checkout(Details(cart=Cart(items=(odd,))))
+    (line,) = body_of(CONTRACTS["ACR_CHECKOUT", "2026-05"], told)["payload"]["cart_items"]
+    assert line["extra"] == {"price": "ask us", "z": 1, "extra": {"price": "later"}}
 
 
 def with_extra(details: Details, extra: dict[str, Any], part: str | None) -> Details:

@@ -78,7 +78,7 @@ def test_our_layout_is_understood_to_the_last_field() -> None:
     )
     assert details.cart is not None
     assert (details.cart.currency, str(details.cart.total)) == ("INR", "999.00")
-    assert details.cart.items[0].price == Decimal("999.00")
+    assert details.cart.lines[0].price == Decimal("999.00")
     assert details.extra == {}
 
 

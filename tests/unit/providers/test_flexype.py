@@ -133,7 +133,7 @@ class TestVersions:
         assert details.attribution is not None
         assert details.attribution.fbp == "fb.1.12345.6789"
         assert details.cart is not None
-        assert details.cart.items[0].variant == Variant(
+        assert details.cart.lines[0].variant == Variant(
             variant_id="67890", title="Large / Red", price=Decimal(999), compare_at_price=Decimal(1200)
         )
         parts = (details, details.shop, details.cart, details.client, details.attribution)
@@ -281,6 +281,22 @@ class TestMoney:
         assert cart is not None
         assert cart.total is None
 
+    @pytest.mark.parametrize("lines", [{}, None, "none"])
+    def test_lines_that_are_none_do_not_empty_the_cart(self, lines: object) -> None:
+        cart = snapshot_of(fixture("lines", old(cart_items=lines), x_event_id="wh_9")).details.cart
+        assert cart is not None
+        assert cart.items is None
+
+    def test_a_cart_may_not_have_endless_lines(self) -> None:
+        with pytest.raises(MalformedRequest):
+            read(fixture("lines", old(cart_items=[{}] * 1001), x_event_id="wh_9"))
+
+    def test_a_sum_is_not_rounded(self) -> None:
+        line = {"price": Decimal("1234567890123456789012345.6789012345"), "quantity": 3}
+        cart = snapshot_of(fixture("sum", new(cart_items=[line]))).details.cart
+        assert cart is not None
+        assert cart.total == Decimal("3703703670370370367037037.0367037035")
+
     def test_a_price_keeps_its_digits(self) -> None:
         cart = snapshot_of(fixture("price", old(total_payable=Decimal("170.00")))).details.cart
         assert cart is not None
@@ -326,8 +342,8 @@ class TestOddities:
         line = {"product_id": 92233720368547758079, "variant": {"variant_id": 2**53 + 1}}
         cart = snapshot_of(fixture("ids", new(cart_items=[line]))).details.cart
         assert cart is not None
-        assert cart.items[0].product_id == "92233720368547758079"
-        assert cart.items[0].variant == Variant(variant_id="9007199254740993")
+        assert cart.lines[0].product_id == "92233720368547758079"
+        assert cart.lines[0].variant == Variant(variant_id="9007199254740993")
 
     def test_numbers_are_taken_where_text_is_usual(self) -> None:
         user = {"phone": 9876543210, "dial_code": 91, "full_name": 7}
@@ -388,9 +404,9 @@ class TestOddities:
             "envelope": {"sent_by": "v2"},
         }
         assert details.cart is not None
-        assert details.cart.items[0].extra == {"sku": "CTS"}
-        assert details.cart.items[0].variant is not None
-        assert details.cart.items[0].variant.extra == {"sku": "CTS-L"}
+        assert details.cart.lines[0].extra == {"sku": "CTS"}
+        assert details.cart.lines[0].variant is not None
+        assert details.cart.lines[0].variant.extra == {"sku": "CTS-L"}
         assert details.attribution is not None
         assert details.attribution.extra == {
             "analytics": {"fb": {"fbq": 1}, "ga": "GA1"},

@@ -58,9 +58,22 @@ def test_null_and_empty_text_say_nothing() -> None:
     assert snapshot_of(email="", phone="", event_time="", address={"zip": ""}).details.email is None
 
 
+def test_blank_text_says_nothing() -> None:
+    assert snapshot_of(email=" ", name="\t", phone="  ") == Snapshot(checkout_id="cart-42")
+
+
+def test_a_cart_may_not_have_endless_lines() -> None:
+    (error,) = errors_of(cart={"items": [{}] * 1001})
+    assert error.field == "cart.items"
+
+
+def test_only_so_many_failing_fields_are_named() -> None:
+    assert len(errors_of(cart={"items": [1] * 500})) == 20
+
+
 def test_an_empty_object_says_nothing_and_an_empty_list_of_items_does() -> None:
     assert snapshot_of(cart={}, address={}, shop={"name": ""}) == Snapshot(checkout_id="cart-42")
-    assert snapshot_of(cart={"items": []}).details.cart == Cart()
+    assert snapshot_of(cart={"items": []}).details.cart == Cart(items=())
 
 
 def test_no_shop_is_compared_because_the_token_names_the_store() -> None:

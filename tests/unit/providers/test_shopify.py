@@ -58,7 +58,7 @@ class TestCheckouts:
         assert details.cart is not None
         assert details.cart.currency == "INR"
         assert (details.cart.total, details.cart.discount) == (Decimal(999), Decimal(0))
-        (item,) = details.cart.items
+        (item,) = details.cart.lines
         assert item.model_copy(update={"extra": {}}) == Item(
             product_id="788032119674292922",
             variant_id="788032119674292923",
@@ -152,7 +152,7 @@ class TestOrders:
         assert details.phone == Phone(number="+919876543210", e164="+919876543210")
         assert isinstance(details.address, Address)
         assert details.cart is not None
-        assert details.cart.items[0].total_discount == 0
+        assert details.cart.lines[0].total_discount == 0
         assert details.client == Client(
             ip="203.0.113.7",
             user_agent="Mozilla/5.0",

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from checkout_recovery.checkout.snapshot import FUNNEL, Address, Details, Snapshot
+from checkout_recovery.checkout.snapshot import FUNNEL, Address, Cart, Details, Snapshot
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours a provider's clock may be before its time is not believed."""
 
 _RANK = {stage: rank for rank, stage in enumerate(FUNNEL, start=1)}
-_ADDRESS = "address."
-_NO_ADDRESS = Address()
-"""An address that says nothing is none."""
+_PHONE, _ADDRESS, _CART = "phone", "address.", "cart."
+_SAYS_NOTHING: tuple[Any, ...] = (None, {}, [])
+_NO_ADDRESS, _NO_CART = Address(), Cart()
 
 
 class Merged(NamedTuple):
@@ -52,25 +52,54 @@ def digest_of(stamp: str) -> str:
 def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details, stamp: str) -> Merged:
     """Merges a telling into what is held, whose parts have the stamp `newest` unless `sources` names one."""
     values, tells = _flatten(held), _flatten(told)
-    if stamp > newest and values.keys() <= tells.keys() and told.address != _NO_ADDRESS:
+    if stamp > newest and values.keys() <= tells.keys() and _is_whole(told, values):
         return Merged(told, {})  # the usual case: a newer telling that leaves nothing out
     stamps = {part: sources.get(part, newest) for part in values}
     for part, value in tells.items():
         if part not in values or stamp > stamps[part]:
-            values[part], stamps[part] = value, stamp
+            values[part], stamps[part] = _with_memory(part, value, values), stamp
+        else:
+            values[part] = _with_memory(part, values[part], tells)
     newest = max(newest, stamp)
     return Merged(_unflatten(values), {part: s for part, s in stamps.items() if s != newest})
 
 
+def _is_whole(told: Details, values: Mapping[str, Any]) -> bool:
+    """Whether a telling can stand as it is: no part in it is empty, and its phone needs no memory."""
+    return (
+        told.address != _NO_ADDRESS and told.cart != _NO_CART and values.get(_PHONE, told.phone) == told.phone
+    )
+
+
+def _with_memory(part: str, newer: Any, older: Mapping[str, Any]) -> Any:
+    """The newer value; of a phone, with the dial code that an older telling of the same number gave."""
+    return newer.completed_by(older[_PHONE]) if part == _PHONE and _PHONE in older else newer
+
+
 def _flatten(details: Details) -> dict[str, Any]:
+    """Every part that is told. A cart with lines tells also what it leaves out."""
     parts = {name: value for name, value in details if value is not None and value != {}}
-    address = parts.pop("address", ())
-    return parts | {_ADDRESS + name: value for name, value in address if value is not None and value != {}}
+    address, cart = parts.pop("address", None), parts.pop("cart", None)
+    if address is not None:
+        parts |= {_ADDRESS + name: value for name, value in address if value is not None and value != {}}
+    if cart is not None:
+        whole = cart.items is not None
+        parts |= {_CART + name: value for name, value in cart if whole or value not in _SAYS_NOTHING}
+    return parts
 
 
 def _unflatten(parts: Mapping[str, Any]) -> Details:
-    plain = {name: value for name, value in parts.items() if not name.startswith(_ADDRESS)}
-    typed = {name.removeprefix(_ADDRESS): value for name, value in parts.items() if name not in plain}
-    if typed:
-        plain["address"] = Address.model_construct(**typed)
-    return Details.model_construct(**plain)  # each part was validated when its snapshot was made
+    """Puts parts together again; each was validated when its snapshot was made."""
+    plain: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {_ADDRESS: {}, _CART: {}}
+    for part, value in parts.items():
+        prefix, dot, name = part.partition(".")
+        if dot:
+            nested[prefix + dot][name] = value
+        else:
+            plain[part] = value
+    if nested[_ADDRESS]:
+        plain["address"] = Address.model_construct(**nested[_ADDRESS])
+    if nested[_CART]:
+        plain["cart"] = Cart.model_construct(**nested[_CART])
+    return Details.model_construct(**plain)

@@ -26,6 +26,15 @@ class Phone(BaseModel):
         """Builds a phone; `international` is the provider's own full form, where it sends one."""
         return cls(number=number, dial_code=dial_code, e164=_e164(number, dial_code, international))
 
+    def completed_by(self, other: "Phone") -> "Phone":
+        """Adds what another telling of the same number knew of it: a dial code once told is not lost."""
+        if _digits(self.number) != _digits(other.number):
+            return self
+        dial_code, e164 = self.dial_code or other.dial_code, self.e164 or other.e164
+        if (dial_code, e164) == (self.dial_code, self.e164):
+            return self
+        return self.model_copy(update={"dial_code": dial_code, "e164": e164})
+
     @property
     def country_code(self) -> str | None:
         """The calling code's digits, as given or else read from the number."""
@@ -33,14 +42,9 @@ class Phone(BaseModel):
             return self.dial_code.lstrip("+")
         return str(phonenumbers.parse(self.e164).country_code) if self.e164 else None
 
-    @property
-    def national_number(self) -> str:
-        """The number without its country code where that is known, else as it was given."""
-        return (
-            phonenumbers.national_significant_number(phonenumbers.parse(self.e164))
-            if self.e164
-            else self.number
-        )
+
+def _digits(number: str) -> str:
+    return "".join(filter(str.isdigit, number))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -106,15 +106,21 @@ class Item(Part):
 
 
 class Cart(Part):
-    """Everything in the cart, and what it comes to. Replaced as a whole by a newer telling."""
+    """Everything in the cart, and what it comes to. A newer telling of the lines replaces it as a whole."""
 
-    items: tuple[Item, ...] = ()
+    items: tuple[Item, ...] | None = None
+    """None where a telling names no lines: what it says of totals then adds to the cart that is known."""
     coupons: ForeignList = []
     currency: str | None = None
     """ISO 4217; None where nobody said: never assumed."""
     discount: Decimal | None = None
     total: Decimal | None = None
     """What the shopper has to pay."""
+
+    @property
+    def lines(self) -> tuple[Item, ...]:
+        """The lines as far as any are known."""
+        return self.items or ()
 
 
 class Shop(Part):

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from checkout_recovery.contracts import cashfree_v1, checkout_2026_11, flexype_2025_09, flexype_2026_05
 from checkout_recovery.contracts.contract import Contract
-from checkout_recovery.errors import BrokenRecord
 
 CONTRACTS: Mapping[tuple[str, str], Contract] = MappingProxyType(
     {
@@ -21,15 +20,3 @@ CONTRACTS: Mapping[tuple[str, str], Contract] = MappingProxyType(
         )
     }
 )
-
-
-def contract_for(topic: str, version: str) -> Contract:
-    """Returns the contract that a stored subscription names. A published contract never goes away.
-
-    Raises:
-        BrokenRecord: there is no such contract, so nobody can have subscribed to it.
-    """
-    try:
-        return CONTRACTS[topic, version]
-    except KeyError:
-        raise BrokenRecord("a subscription to a contract that does not exist") from None

@@ -88,7 +88,7 @@ def _cart(cart: Cart) -> Body:
         "discount": cart.discount,
         "total": cart.total,
         "coupons": cart.coupons,
-        "items": [_item(item) for item in cart.items],
+        "items": [_item(item) for item in cart.lines],
     }
     return put_back(body, cart.extra)
 

@@ -101,7 +101,7 @@ def _cart(cart: Cart) -> Body:
         "discount": decimal_string(cart.discount),
         "total": decimal_string(cart.total),
         "coupons": cart.coupons,
-        "items": [_item(item) for item in cart.items],
+        "items": [_item(item) for item in cart.lines],
         "extra": cart.extra,
     }
 

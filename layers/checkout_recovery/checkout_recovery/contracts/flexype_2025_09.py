@@ -18,7 +18,7 @@ def render(checkout: Checkout) -> bytes:
     body = {
         "webhook_id": event_of(checkout).id,
         "shopify_domain": shop.shopify_domain,
-        "cart_items": [_item(line) for line in cart.items],
+        "cart_items": [_item(line) for line in cart.lines],
         "checkout_url": details.checkout_url,
         "discount": cart.discount,
         "total_payable": cart.total,

@@ -47,7 +47,7 @@ def _payload(checkout: Checkout, details: Details) -> Body:
     body = {
         "user": _user(details),
         "checkout_url": details.checkout_url,
-        "cart_items": [parts.item(line) for line in cart.items],
+        "cart_items": [parts.item(line) for line in cart.lines],
         "session_state": parts.session_state(checkout),
         "coupons": cart.coupons,
         "client_meta": _client_meta(details.client or parts.NO_CLIENT),

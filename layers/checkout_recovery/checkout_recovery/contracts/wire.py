@@ -60,7 +60,7 @@ def put_back(members: Body, extra: Mapping[str, Any]) -> Body:
             taken[name] = value
     if taken:
         held = members.get(EXTRA, {})
-        members[EXTRA] = {**(held if isinstance(held, dict) else {EXTRA: held}), **taken}
+        members[EXTRA] = put_back(taken, held if isinstance(held, dict) else {EXTRA: held})
     return members
 
 

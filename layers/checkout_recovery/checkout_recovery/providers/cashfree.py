@@ -83,7 +83,7 @@ def _shop(store: Fields, store_url: str | None) -> Shop:
 
 def _cart(fields: Fields) -> Cart | None:
     cart = Cart(
-        items=read_items(fields, "items") or (),
+        items=read_items(fields, "items"),
         coupons=fields.array("coupons") or [],
         currency=fields.text("currency"),
         discount=fields.amount("discount"),

@@ -139,13 +139,13 @@ def _cart(payload: Fields, items: tuple[Item, ...] | None) -> Cart | None:
     discount, total = payload.amount("discount"), payload.amount("total_payable")
     if items is None and not coupons and discount is None and total is None:
         return None
-    return Cart(items=items or (), coupons=coupons or [], discount=discount, total=total)
+    return Cart(items=items, coupons=coupons or [], discount=discount, total=total)
 
 
 def _with_sums(cart: Cart | None) -> Cart | None:
     """Adds the lines up where the cart has no totals: 2026-05 documents none."""
-    if cart is None:
-        return None
+    if cart is None or cart.items is None:
+        return cart
     sums = {
         "discount": sum_of([item.total_discount for item in cart.items]),
         "total": sum_of([line_total(item) for item in cart.items]),

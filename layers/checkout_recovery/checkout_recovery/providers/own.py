@@ -29,6 +29,7 @@ from checkout_recovery.checkout.snapshot import (
 )
 from checkout_recovery.errors import FieldError, MalformedRequest
 from checkout_recovery.json_codec import JsonError, parse
+from checkout_recovery.providers.cart import MAX_LINES
 from checkout_recovery.providers.fields import (
     FINER_THAN_MICROSECONDS,
     MAX_KEY_BYTES,
@@ -46,7 +47,7 @@ def _or_none(read: Callable[[Any], _T | None], expected: str) -> BeforeValidator
     """Makes a validator that reads a value, lets pass what says nothing, and refuses the rest."""
 
     def validate(value: Any) -> _T | None:
-        if value is None or value == "":
+        if value is None or _is_blank(value):
             return None
         if (known := read(value)) is None:
             # Not a ValueError: pydantic's message must be ours, without the value.
@@ -54,6 +55,10 @@ def _or_none(read: Callable[[Any], _T | None], expected: str) -> BeforeValidator
         return known
 
     return BeforeValidator(validate)
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _text(value: Any) -> str | None:
@@ -73,7 +78,7 @@ def _moment(value: Any) -> datetime | None:
 
 def _phone(value: Any) -> Any:
     """A phone is an object, or the number alone."""
-    if value == "":
+    if _is_blank(value):
         return None
     return {"number": value} if isinstance(value, str) else value
 
@@ -170,7 +175,7 @@ class ItemBody(_OpenBody):
 class CartBody(_OpenBody):
     """The complete cart: it replaces the one told before."""
 
-    items: list[ItemBody] | None = None
+    items: Annotated[list[ItemBody] | None, Field(max_length=MAX_LINES)] = None
     coupons: list[Any] | None = None
     currency: Text = None
     """ISO 4217."""

@@ -21,12 +21,13 @@ from checkout_recovery.checkout.snapshot import (
     Variant,
 )
 from checkout_recovery.providers.address import read_address
+from checkout_recovery.providers.cart import lines_of
 from checkout_recovery.providers.fields import Fields, is_key, read_time, refusal
 from checkout_recovery.providers.provider import Credentials, Notice, Request
 from checkout_recovery.providers.shop import names_of
 from checkout_recovery.signing import Recipe, is_signed
 
-_NO_ATTRIBUTION, _NO_CLIENT, _NO_VARIANT = Attribution(), Client(), Variant()
+_NO_ATTRIBUTION, _NO_CART, _NO_CLIENT, _NO_VARIANT = Attribution(), Cart(), Client(), Variant()
 
 
 def is_authentic(request: Request, credentials: Credentials) -> bool:
@@ -147,16 +148,15 @@ def _phone(body: Fields, customer: Fields, parcel: Fields) -> Phone | None:
 
 def _cart(body: Fields) -> Cart | None:
     """Reads the lines and what they come to, in the shop's currency."""
-    lines = body.objects("line_items")
-    if lines is None:
-        return None
-    return Cart(
-        items=tuple(_item(line) for line in lines),
+    lines = lines_of(body, "line_items")
+    cart = Cart(
+        items=None if lines is None else tuple(_item(line) for line in lines),
         coupons=body.array("discount_codes") or [],
         currency=body.text("currency"),
         discount=body.amount("total_discounts"),
         total=body.amount("total_price"),
     )
+    return None if cart == _NO_CART else cart
 
 
 def _item(line: Fields) -> Item:
