@@ -93,6 +93,7 @@ class FanOut:
         attempted = self._send([d for d in due if d.event.id not in broken_events], bodies, budget_seconds)
         refused = self._queue([one for one in attempted if one.failure])
         self._record([one for one in attempted if one.delivery.delivery_id not in refused])
+        self._forget()
         lost = broken_events | {
             one.delivery.event.id for one in attempted if one.delivery.delivery_id in refused
         }
@@ -118,9 +119,12 @@ class FanOut:
         return [delivery for delivery in planned if delivery.delivery_id not in look.recorded]
 
     def _learn(self, store_id: str) -> None:
-        while len(self._known) >= _MAX_STORES:
-            self._known.popitem(last=False)
         self._known[store_id] = self._registry.subscriptions(store_id)
+
+    def _forget(self) -> None:
+        """Keeps the stores that had events last; only after a batch, which needs all of its own."""
+        while len(self._known) > _MAX_STORES:
+            self._known.popitem(last=False)
 
     def _plan(self, arrivals: Iterable[Arrival]) -> list[Delivery]:
         """Each delivery once: a write that keeps its event takes the place of the one before it."""

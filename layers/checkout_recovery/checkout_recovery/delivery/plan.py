@@ -11,6 +11,8 @@ from checkout_recovery.contracts.contract import Contract
 from checkout_recovery.errors import BrokenRecord
 from checkout_recovery.subscriptions.subscription import Subscription
 
+_MAX_URL_CHARS = 2048
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -32,7 +34,9 @@ class Delivery:
         """The shop's own address as far as it is known."""
         shop = self.checkout.details.shop
         address = (shop.link or shop.shopify_domain if shop else None) or self.checkout.store_id
-        return address if "://" in address else f"https://{address}"
+        url = address if "://" in address else f"https://{address}"
+        # Receivers refuse long headers: better a name that is short than a delivery that never succeeds.
+        return url if len(url) <= _MAX_URL_CHARS else f"https://{self.checkout.store_id}"
 
 
 def delivery_id(event: Event, subscription_id: str) -> str:
