@@ -349,12 +349,12 @@ def test_a_providers_secret_is_kept_in_ssm_alone(
     assert "shared-secret" not in call("GET", "/v1/stores/my-store", caller=ADMIN).text
 
 
-def test_the_secret_before_the_newest_stays_valid_for_an_hour(call: Call, store: Store) -> None:
-    for secret in ("first", "second"):
+def test_secrets_that_were_replaced_stay_valid_for_an_hour(call: Call, store: Store) -> None:
+    for secret in ("first", "second", "third"):
         call("PUT", "/v1/stores/my-store/providers/flexype", {"secret": secret})
     now = datetime.now(UTC)
-    assert provider_keys().valid_keys(now + timedelta(minutes=59)) == ("second", "first")
-    assert provider_keys().valid_keys(now + timedelta(minutes=61)) == ("second",)
+    assert provider_keys().valid_keys(now + timedelta(minutes=59)) == ("third", "second", "first")
+    assert provider_keys().valid_keys(now + timedelta(minutes=61)) == ("third",)
 
 
 def test_the_same_secret_again_drops_nothing(call: Call, store: Store) -> None:
@@ -587,6 +587,21 @@ def test_after_a_rotation_both_keys_sign_until_the_overlap_ends(
     assert secret.valid_keys(expires) == (new,)
     assert secret.headers == {"X-Api-Key": "header-secret"}, "headers outlive a rotation"
     assert "webhook_key" not in call("GET", path).body
+
+
+def test_a_second_rotation_takes_nothing_from_the_first_ones_overlap(
+    call: Call, subscription: Subscription
+) -> None:
+    path = f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}"
+    first = call("POST", path + "/rotate").body
+    second = call("POST", path + "/rotate", {"overlap_seconds": 600}).body
+    held = wiring.registry().subscription("my-store", SUBSCRIPTION_ID)
+    assert held
+    secret = wiring.secrets().get(subscription_secret("my-store", SUBSCRIPTION_ID), held.key_version)
+    assert secret
+    end = datetime.fromisoformat(first["previous_key_expires_at"])
+    assert secret.valid_keys(datetime.now(UTC)) == (second["webhook_key"], first["webhook_key"], KEY)
+    assert secret.valid_keys(end - timedelta(seconds=1)) == (second["webhook_key"], KEY)
 
 
 def test_a_key_signs_along_for_a_day_unless_told_otherwise(call: Call, subscription: Subscription) -> None:

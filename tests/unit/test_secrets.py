@@ -14,6 +14,7 @@ from checkout_recovery.secrets import ADMIN_TOKEN, Secret, Secrets, provider_sec
 
 NAME = subscription_secret("my-store", "sub_1")
 NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 TTL, JITTER = 300, 30
 
 
@@ -104,7 +105,7 @@ def key_of(secrets: Secrets, version: int = 1) -> str | None:
 
 
 def test_what_is_put_can_be_read_anywhere(ssm: FakeSsm, clock: Clock, secrets: Secrets) -> None:
-    secret = Secret(("new", "old"), 2, NOW, {"Authorization": "Basic \u00fc"})
+    secret = Secret(("new", "old"), 2, (NOW,), {"Authorization": "Basic \u00fc"})
     secrets.put(NAME, secret)
     assert list(ssm.values) == ["/test/stores/my-store/subscriptions/sub_1"]
     assert made(ssm, clock).get(NAME, 2) == secret
@@ -255,7 +256,17 @@ def test_a_fault_of_ours_is_not_taken_for_an_outage(ssm: FakeSsm, clock: Clock, 
 
 
 @pytest.mark.parametrize(
-    "value", ["", "not json", "[]", "{}", '{"keys": ["secret-text"]}', '{"keys":[],"version":1}', "null"]
+    "value",
+    [
+        "",
+        "not json",
+        "[]",
+        "{}",
+        "null",
+        '{"keys": ["secret-text"]}',
+        '{"keys":[],"version":1}',
+        '{"keys":["secret-text","k"],"version":1,"ends":[1]}',
+    ],
 )
 def test_what_cannot_be_read_is_absent_and_does_not_hold_up_the_others(
     ssm: FakeSsm, secrets: Secrets, value: str, caplog: pytest.LogCaptureFixture
@@ -299,10 +310,37 @@ def test_a_batch_larger_than_the_cache_is_still_read_whole(ssm: FakeSsm, secrets
     assert len(secrets.get_many(dict.fromkeys(names, 1))) == 2100
 
 
-def test_the_previous_key_is_valid_until_its_overlap_ends() -> None:
-    rotated = Secret(("first", "older"), 1).rotated("second", 2, NOW)
-    assert rotated.valid_keys(NOW - timedelta(seconds=1)) == ("second", "first")
-    assert rotated.valid_keys(NOW) == ("second",)
+def test_a_replaced_key_is_valid_until_its_overlap_ends() -> None:
+    rotated = Secret(("first",), 1).rotated("second", 2, NOW, HOUR)
+    assert rotated.valid_keys(NOW + HOUR - SECOND) == ("second", "first")
+    assert rotated.valid_keys(NOW + HOUR) == ("second",)
+
+
+def test_every_replaced_key_is_valid_until_its_own_end(ssm: FakeSsm, secrets: Secrets) -> None:
+    rotated = Secret(("first",), 1).rotated("second", 2, NOW, 24 * HOUR)
+    rotated = rotated.rotated("third", 3, NOW + 2 * SECOND, HOUR)
+    secrets.put(NAME, rotated)
+    assert rotated.valid_keys(NOW + HOUR) == ("third", "second", "first")
+    assert rotated.valid_keys(NOW + 2 * HOUR) == ("third", "first")
+    assert rotated.valid_keys(NOW + 24 * HOUR) == ("third",)
+
+
+def test_of_more_keys_than_there_is_room_for_the_oldest_ends_early() -> None:
+    secret = Secret(("first",), 1)
+    for version, key in enumerate(("second", "third", "fourth"), 2):
+        secret = secret.rotated(key, version, NOW, HOUR)
+    assert secret.keys == secret.valid_keys(NOW) == ("fourth", "third", "second")
+
+
+def test_a_key_that_has_ended_takes_no_others_place() -> None:
+    secret = Secret(("first",), 1).rotated("second", 2, NOW, 24 * HOUR).rotated("third", 3, NOW, HOUR)
+    assert secret.rotated("fourth", 4, NOW + HOUR, HOUR).keys == ("fourth", "third", "first")
+
+
+def test_a_key_that_comes_back_is_there_once() -> None:
+    back = Secret(("first",), 1).rotated("second", 2, NOW, HOUR).rotated("first", 3, NOW, HOUR)
+    assert back.valid_keys(NOW) == ("first", "second")
+    assert back.valid_keys(NOW + HOUR) == ("first",)
 
 
 def test_reprs_show_nothing_secret(secrets: Secrets) -> None:

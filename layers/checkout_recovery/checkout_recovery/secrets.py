@@ -28,6 +28,9 @@ ADMIN_TOKEN = "admin-token"  # noqa: S105 - the parameter's name
 MIN_OVERLAP = timedelta(minutes=10)
 """How long at least a replaced key stays valid."""
 
+MAX_KEYS = 3
+"""How many keys a secret has at most: the current one and two that were replaced."""
+
 WRITING = timedelta(seconds=30)
 """Longer than a call of the management API can take: a version that the registry has had for that long and
 SSM has not is no longer being written; its write has failed."""
@@ -55,22 +58,32 @@ def subscription_secret(store_id: str, subscription_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One parameter's content. Its repr shows nothing of it."""
+    """One parameter's content. Its repr shows nothing of it.
+
+    Every replaced key is valid until its own end, however often the secret is rotated meanwhile; but of more
+    than `MAX_KEYS` the oldest ends early, because a parameter has little room.
+    """
 
     keys: tuple[str, ...] = field(repr=False)
-    """Newest first: the current one, and during a rotation the previous one."""
+    """Newest first: the current one, and those that were replaced."""
     version: int = 0
-    previous_expires_at: datetime | None = None
+    ends: tuple[datetime, ...] = ()
+    """Until when each replaced key is valid, in the order of `keys`."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def valid_keys(self, now: datetime) -> tuple[str, ...]:
         """The keys that are valid now, newest first."""
-        expires = self.previous_expires_at
-        return self.keys if expires and now < expires else self.keys[:1]
+        return (self.keys[0], *(key for key, _ in self._replaced(now)))
 
-    def rotated(self, key: str, version: int, previous_expires_at: datetime) -> "Secret":
-        """The secret with a new key; of the old ones only the newest lives on."""
-        return Secret((key, *self.keys[:1]), version, previous_expires_at, self.headers)
+    def rotated(self, key: str, version: int, now: datetime, overlap: timedelta) -> "Secret":
+        """The secret with a new key; the one before it stays valid until the overlap ends."""
+        replaced = [(self.keys[0], now + overlap), *self._replaced(now)]
+        kept = [(old, end) for old, end in replaced if old != key][: MAX_KEYS - 1]
+        return Secret((key, *(old for old, _ in kept)), version, tuple(end for _, end in kept), self.headers)
+
+    def _replaced(self, now: datetime) -> list[tuple[str, datetime]]:
+        ends = zip(self.keys[1:], self.ends, strict=False)  # written by hand, a key without an end has ended
+        return [(key, end) for key, end in ends if now < end]
 
 
 @dataclass(slots=True)
@@ -199,7 +212,7 @@ class Secrets:
     def _take(self, name: str, value: str, sought: int, now: float) -> None:
         try:
             secret = Secret((value,)) if name == ADMIN_TOKEN else _read(value)
-        except ValueError:  # somebody wrote it by hand; the others are still good
+        except (TypeError, ValueError):  # somebody wrote it by hand; the others are still good
             _logger.error("A secret cannot be read", extra={"secret": name})  # noqa: TRY400 - the error quotes it
             self._miss(name, sought, now)
         else:
@@ -245,8 +258,8 @@ def _batches(names: list[str]) -> Iterable[list[str]]:
 
 def _write(secret: Secret) -> str:
     value: dict[str, Any] = {"keys": secret.keys, "version": secret.version}
-    if secret.previous_expires_at:
-        value["previous_expires_at"] = secret.previous_expires_at.isoformat()
+    if secret.ends:
+        value["ends"] = [end.isoformat() for end in secret.ends]
     if secret.headers:
         value["headers"] = dict(secret.headers)
     return json.dumps(value, ensure_ascii=False)
@@ -255,11 +268,10 @@ def _write(secret: Secret) -> str:
 def _read(value: str) -> Secret:
     match json.loads(value):
         case {"keys": [str(), *_] as keys, "version": int(version)} as fields:
-            expires = fields.get("previous_expires_at")
             return Secret(
                 keys=tuple(map(str, keys)),
                 version=version,
-                previous_expires_at=datetime.fromisoformat(expires) if expires else None,
+                ends=tuple(map(datetime.fromisoformat, fields.get("ends", []))),
                 headers=fields.get("headers", {}),
             )
     raise ValueError("not a secret as this package writes it")

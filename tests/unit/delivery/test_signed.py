@@ -46,13 +46,13 @@ def headers(subscription: Subscription, secret: Secret, sent_at: datetime = NOW)
 @pytest.mark.parametrize("key", [NEW, OLD])
 def test_during_an_overlap_a_receiver_verifies_with_either_key(topic: str, version: str, key: str) -> None:
     now = datetime.now(UTC)  # the verifier looks at the clock itself
-    rotating = Secret((NEW, OLD), 2, now + timedelta(minutes=1))
+    rotating = Secret((NEW, OLD), 2, (now + timedelta(minutes=1),))
     made = headers(replace(SUBSCRIPTION, topic=topic, version=version), rotating, now)
     assert Webhook(key).verify(BODY, made)
 
 
 def test_after_the_overlap_only_the_new_key_signs() -> None:
-    made = headers(SUBSCRIPTION, Secret((NEW, OLD), 2, NOW))
+    made = headers(SUBSCRIPTION, Secret((NEW, OLD), 2, (NOW,)))
     assert made["webhook-signature"] == headers(SUBSCRIPTION, Secret((NEW,)))["webhook-signature"]
 
 

@@ -15,7 +15,7 @@ from checkout_recovery.subscriptions.version import next_version
 from checkout_recovery.tables.registry import RegistryTable
 
 PROVIDER_OVERLAP = timedelta(hours=1)
-"""How long the secret before the newest is accepted; Shopify's own rotation takes up to an hour."""
+"""How long a secret that was replaced is accepted; Shopify's own rotation takes up to an hour."""
 
 _SIGNS_BY_RECIPE = "cashfree"
 
@@ -78,7 +78,7 @@ class StoreKeeper:
             self._clear(store_id)
 
     def set_provider(self, store_id: str, provider: str, request: ProviderRequest) -> None:
-        """Gives a store the secret that it shares with a provider; the previous one stays valid for an hour.
+        """Gives a store the secret that it shares with a provider; what it replaces is valid for an hour yet.
 
         Raises:
             NotFound: there is no such store or provider.
@@ -136,4 +136,4 @@ def _renewed(held: Secret | None, key: str, version: int, now: datetime) -> Secr
         return Secret((key,), version)
     if equal(held.keys[0], key):  # told again: nothing is replaced, and a running overlap runs on
         return replace(held, version=version)
-    return held.rotated(key, version, now + PROVIDER_OVERLAP)
+    return held.rotated(key, version, now, PROVIDER_OVERLAP)

@@ -176,7 +176,7 @@ class SubscriptionKeeper:
         key = new_webhook_key()
         # The registry first: of two at once it lets one through, which SSM would not.
         self._registry.update_subscription(before, after)
-        self._secrets.put(name, held.rotated(key, after.key_version, now + overlap))
+        self._secrets.put(name, held.rotated(key, after.key_version, now, overlap))
         return Keyed(after, key)
 
     def remove(self, store_id: str, subscription_id: str) -> None:
