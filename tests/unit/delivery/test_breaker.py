@@ -1,0 +1,102 @@
+import pytest
+
+from checkout_recovery.delivery.breaker import Breaker
+
+RECEIVER = ("s1", "https://bsp.example/hook")
+OTHER = ("s2", "https://bsp.example/hook")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def a_breaker(clock: Clock, *, failures: int = 2, capacity: int = 10) -> Breaker:
+    return Breaker(failures=failures, probe_after=30, probe_at_most=600, clock=clock, capacity=capacity)
+
+
+def an_open_one(clock: Clock) -> Breaker:
+    breaker = a_breaker(clock)
+    breaker.unanswered(RECEIVER)
+    breaker.unanswered(RECEIVER)
+    return breaker
+
+
+def test_each_attempt_without_an_answer_leaves_one_fewer(clock: Clock) -> None:
+    breaker = a_breaker(clock, failures=3)
+    left = [breaker.allowance(RECEIVER)]
+    for _ in range(3):
+        breaker.unanswered(RECEIVER)
+        left.append(breaker.allowance(RECEIVER))
+    assert left == [3, 2, 1, 0]
+
+
+def test_an_answer_closes_it_and_forgets_the_attempts_before(clock: Clock) -> None:
+    breaker = an_open_one(clock)
+    breaker.answered(RECEIVER)
+    assert breaker.allowance(RECEIVER) == 2
+    breaker.unanswered(RECEIVER)
+    assert breaker.allowance(RECEIVER) == 1
+
+
+def test_one_receiver_says_nothing_of_another(clock: Clock) -> None:
+    breaker = an_open_one(clock)
+    assert breaker.allowance(OTHER) == 2
+    breaker.answered(OTHER)
+    assert breaker.allowance(RECEIVER) == 0
+
+
+def test_the_wait_doubles_with_each_probe_that_fails_up_to_its_bound(clock: Clock) -> None:
+    breaker = an_open_one(clock)
+    waits = []
+    for _ in range(7):
+        began = clock.now
+        while breaker.allowance(RECEIVER) == 0:
+            clock.now += 1
+        waits.append(clock.now - began)
+        assert breaker.allowance(RECEIVER) == 1
+        breaker.unanswered(RECEIVER)
+    assert waits == [30, 60, 120, 240, 480, 600, 600]
+
+
+def test_after_an_answer_the_first_wait_is_the_short_one_again(clock: Clock) -> None:
+    breaker = an_open_one(clock)
+    clock.now += 30
+    breaker.unanswered(RECEIVER)
+    breaker.answered(RECEIVER)
+    breaker.unanswered(RECEIVER)
+    breaker.unanswered(RECEIVER)
+    clock.now += 30
+    assert breaker.allowance(RECEIVER) == 1
+
+
+def test_those_that_were_in_flight_when_it_opened_prolong_nothing(clock: Clock) -> None:
+    breaker = an_open_one(clock)
+    for _ in range(4):
+        breaker.unanswered(RECEIVER)
+    clock.now += 30
+    assert breaker.allowance(RECEIVER) == 1
+
+
+def test_beyond_its_capacity_the_oldest_failure_is_forgotten(clock: Clock) -> None:
+    breaker = a_breaker(clock, failures=1, capacity=3)
+    for name in ("a", "b", "c", "a", "d"):
+        breaker.unanswered((name, "https://bsp.example/"))
+    assert [breaker.allowance((name, "https://bsp.example/")) for name in "abcd"] == [0, 1, 0, 0]
+
+
+def test_it_remembers_only_failures_and_no_more_than_it_may(clock: Clock) -> None:
+    breaker = a_breaker(clock, capacity=3)
+    for number in range(100):
+        breaker.answered((f"good{number}", "https://bsp.example/"))
+        breaker.unanswered((f"bad{number}", "https://bsp.example/"))
+        breaker.allowance((f"new{number}", "https://bsp.example/"))
+    assert {subscription for subscription, _ in breaker._silences} == {"bad97", "bad98", "bad99"}
