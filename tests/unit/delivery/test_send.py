@@ -19,12 +19,27 @@ SHORT = Limits(attempt_seconds=0.6, connect_seconds=0.6, min_attempt_seconds=0.0
 NewSender = Callable[..., Sender]
 
 
+class Clock:
+    """Stands still until a test moves it on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def new_sender(ca_file: str) -> Iterator[NewSender]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def new_sender(ca_file: str, clock: Clock) -> Iterator[NewSender]:
     senders: list[Sender] = []
 
     def make(*, local_targets: bool = True, ca_file: str = ca_file, limits: Limits = SHORT) -> Sender:
-        senders.append(Sender(local_targets=local_targets, ca_file=ca_file, limits=limits))
+        senders.append(Sender(local_targets=local_targets, ca_file=ca_file, limits=limits, clock=clock))
         return senders[-1]
 
     yield make
@@ -576,8 +591,6 @@ class TestTurns:
         outcomes = sender.send([post(url, prepared=prepared) for _ in range(5)], GENEROUS)
         assert failures(outcomes) == [Failure.CONNECTION] * 2 + [Failure.DEFERRED] * 3
         assert len(prepared) == 2
-        again = sender.send([post(url)], GENEROUS)
-        assert failures(again) == [Failure.CONNECTION]
 
     def test_a_subscription_that_answers_is_not_deferred_whatever_it_answers(
         self, new_sender: NewSender, receive: Receive
@@ -585,6 +598,166 @@ class TestTurns:
         receiver = receive(answering("500 Oops"))
         outcomes = new_sender(limits=Limits()).send([post(receiver.url) for _ in range(20)], GENEROUS)
         assert failures(outcomes) == [Failure.HTTP] * 20
+
+
+class TestFromRunToRun:
+    def test_a_receiver_that_hung_is_not_attempted_in_the_next_run(
+        self, new_sender: NewSender, receive: Receive
+    ) -> None:
+        receiver = receive(hanging)
+        prepared: list[str] = []
+        sender = new_sender()
+        first = sender.send([post(receiver.url) for _ in range(5)], GENEROUS)
+        again = sender.send([post(receiver.url, prepared=prepared) for _ in range(5)], GENEROUS)
+        assert failures(first) == [Failure.TIMEOUT] * 2 + [Failure.DEFERRED] * 3
+        assert [(o.failure, o.latency_ms) for o in again] == [(Failure.DEFERRED, 0)] * 5
+        assert prepared == []
+        assert len(receiver.requests) == 2
+
+    def test_when_a_probe_is_due_one_post_is_tried_and_then_the_wait_is_longer(
+        self, new_sender: NewSender, receive: Receive, clock: Clock
+    ) -> None:
+        receiver = receive(hanging)
+        sender = new_sender()
+        attempted = []
+        for wait in (0, 29, 1, 30, 29, 1, 60, 59, 1):
+            clock.now += wait
+            outcomes = sender.send([post(receiver.url) for _ in range(3)], GENEROUS)
+            attempted.append(failures(outcomes).count(Failure.TIMEOUT))
+        assert attempted == [2, 0, 1, 0, 0, 1, 0, 0, 1]
+        assert len(receiver.requests) == 5
+
+    def test_once_the_probe_is_answered_the_rest_goes_out(
+        self, new_sender: NewSender, receive: Receive, clock: Clock
+    ) -> None:
+        arrived_before_an_answer: list[int] = []
+
+        def notes_the_first(receiver: Receiver, connection: socket.socket, request: Request) -> bool:
+            if not arrived_before_an_answer:
+                time.sleep(0.1)
+                arrived_before_an_answer.append(len(receiver.requests))
+            return _slow(receiver, connection, request)
+
+        receiver = receive(saying(b"", keep=False))
+        sender = new_sender(limits=Limits())
+        sender.send([post(receiver.url), post(receiver.url)], GENEROUS)
+        receiver.requests.clear()
+        receiver.script = notes_the_first
+        clock.now += 30
+        assert failures(sender.send([post(receiver.url) for _ in range(30)], GENEROUS)) == [None] * 30
+        assert arrived_before_an_answer == [1]
+        assert receiver.most_at_once > 1
+
+    def test_a_receiver_that_answers_again_may_fail_as_often_as_a_new_one(
+        self, new_sender: NewSender, receive: Receive, clock: Clock
+    ) -> None:
+        receiver = receive(saying(b"", keep=False))
+        sender = new_sender()
+        sender.send([post(receiver.url), post(receiver.url)], GENEROUS)
+        clock.now += 30
+        receiver.script = answering()
+        assert sender.send([post(receiver.url)], GENEROUS)[0].delivered
+        receiver.script = saying(b"", keep=False)
+        outcomes = sender.send([post(receiver.url) for _ in range(3)], GENEROUS)
+        assert failures(outcomes) == [Failure.CONNECTION] * 2 + [Failure.DEFERRED]
+
+    def test_others_are_sent_to_as_ever(self, new_sender: NewSender, receive: Receive) -> None:
+        stuck, free = receive(hanging), receive()
+        sender = new_sender()
+        sender.send([post(stuck.url), post(stuck.url)], GENEROUS)
+        posts = [post((stuck, free)[n % 2].url, subscription=f"s{n % 2 + 1}") for n in range(20)]
+        assert failures(sender.send(posts, GENEROUS)) == [Failure.DEFERRED, None] * 10
+
+    def test_a_subscription_that_has_moved_starts_afresh(
+        self, new_sender: NewSender, receive: Receive
+    ) -> None:
+        old, new = receive(hanging), receive()
+        sender = new_sender()
+        sender.send([post(old.url), post(old.url)], GENEROUS)
+        assert sender.send([post(new.url)], GENEROUS)[0].delivered
+
+    def test_attempts_without_an_answer_add_up_over_runs_until_there_is_one(
+        self, new_sender: NewSender, receive: Receive
+    ) -> None:
+        receiver = receive()
+        sender = new_sender()
+        outcomes = []
+        for script in ("drop", "answer", "drop", "drop", "drop"):
+            receiver.script = saying(b"", keep=False) if script == "drop" else answering("500 Oops")
+            outcomes += sender.send([post(receiver.url)], GENEROUS)
+        assert failures(outcomes) == [
+            Failure.CONNECTION,
+            Failure.HTTP,
+            Failure.CONNECTION,
+            Failure.CONNECTION,
+            Failure.DEFERRED,
+        ]
+
+    @pytest.mark.parametrize("status", ["301 Moved", "410 Gone", "429 Slow Down", "500 Oops", "503 Busy"])
+    def test_an_answer_of_any_status_is_an_answer(
+        self, new_sender: NewSender, receive: Receive, status: str
+    ) -> None:
+        receiver = receive(answering(status))
+        sender = new_sender()
+        outcomes = [sender.send([post(receiver.url)], GENEROUS)[0] for _ in range(5)]
+        assert failures(outcomes) == [Failure.HTTP] * 5
+
+    @pytest.mark.parametrize(
+        ("url", "failure"),
+        [
+            ("http://127.0.0.1:{refused_port}/", Failure.CONNECTION),
+            ("https://no-such-host.invalid/", Failure.DNS),
+        ],
+    )
+    def test_a_receiver_that_cannot_be_reached_does_not_answer_either(
+        self, new_sender: NewSender, refused_port: int, url: str, failure: Failure
+    ) -> None:
+        sender = new_sender(limits=Limits(attempt_seconds=15, connect_seconds=15))
+        url = url.format(refused_port=refused_port)
+        outcomes = [sender.send([post(url)], GENEROUS)[0] for _ in range(3)]
+        assert failures(outcomes) == [failure, failure, Failure.DEFERRED]
+
+    @pytest.mark.parametrize(
+        ("url", "headers", "failure"),
+        [
+            ("http://10.0.0.1/", {}, Failure.FORBIDDEN_TARGET),
+            ("nonsense", {}, Failure.INVALID_URL),
+            ("http://127.0.0.1/", {"X-A": "a\nb"}, Failure.INVALID_HEADER),
+        ],
+    )
+    def test_what_is_refused_before_it_is_sent_costs_no_time_and_is_not_deferred(
+        self, new_sender: NewSender, url: str, headers: dict[str, str], failure: Failure
+    ) -> None:
+        sender = new_sender()
+        outcomes = [sender.send([post(url, headers=headers)], GENEROUS)[0] for _ in range(5)]
+        assert failures(outcomes) == [failure] * 5
+
+    def test_a_post_that_cannot_be_sent_is_no_probe(
+        self, new_sender: NewSender, receive: Receive, clock: Clock
+    ) -> None:
+        receiver = receive(saying(b"", keep=False))
+        sender = new_sender()
+        sender.send([post(receiver.url), post(receiver.url)], GENEROUS)
+        clock.now += 30
+        broken = [post(receiver.url, headers={"X-A": "a\nb"}) for _ in range(2)]
+        outcomes = sender.send([*broken, *(post(receiver.url) for _ in range(3))], GENEROUS)
+        assert (
+            failures(outcomes) == [Failure.INVALID_HEADER] * 2 + [Failure.CONNECTION] + [Failure.DEFERRED] * 2
+        )
+
+    def test_an_attempt_that_our_own_budget_cut_short_is_held_against_nobody(
+        self, new_sender: NewSender, receive: Receive
+    ) -> None:
+        receiver = receive(hanging)
+        sender = new_sender(limits=Limits(min_attempt_seconds=0.05))
+        outcomes = [sender.send([post(receiver.url)], 0.3)[0] for _ in range(4)]
+        assert failures(outcomes) == [Failure.TIMEOUT] * 4
+
+    def test_with_no_wait_a_probe_is_always_due(self, new_sender: NewSender, refused_port: int) -> None:
+        sender = new_sender(limits=Limits(probe_after_seconds=0))
+        url = f"http://127.0.0.1:{refused_port}/"
+        outcomes = [sender.send([post(url)], GENEROUS)[0] for _ in range(5)]
+        assert failures(outcomes) == [Failure.CONNECTION] * 5
 
 
 def _slow(receiver: Receiver, connection: socket.socket, request: Request) -> bool:

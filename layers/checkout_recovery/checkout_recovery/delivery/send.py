@@ -3,7 +3,8 @@
 One thread, no event loop: libcurl's multi interface does the waiting. Handles and connections live as long as
 the sender, so a warm run finds its connections open. Every connection is checked where its socket is made
 (`egress.is_forbidden`), once a connection and not once a request. No redirects, no proxy, nothing from the
-environment. Nothing here is logged, and nothing of an answer is kept but its status and Retry-After.
+environment. Nothing here is logged, and nothing of an answer is kept but its status and Retry-After. From run
+to run the sender remembers who does not answer (`breaker.Breaker`): one who hangs delays a batch, not all.
 
 HTTP/1.1 with keep-alive, not HTTP/2: many subscriptions share one provider's host, and where each request in
 flight has a connection to itself, one that hangs or breaks costs nobody else's. Warm, both take the same CPU;
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 import pycurl
 
+from checkout_recovery.delivery.breaker import Breaker, Receiver
 from checkout_recovery.delivery.egress import (
     header_name_fault,
     header_value_fault,
@@ -104,9 +106,14 @@ class Limits:
     max_response_bytes: int = 64 * 1024
     """A longer answer ends the transfer there; its status counts all the same."""
     failures_before_deferring: int = 2
-    """After so many attempts without an answer, the rest of a subscription's posts are deferred. Until its
-    first answer it has no more than these in flight: libcurl looks names up on 20 threads, and a few
-    receivers whose DNS hangs would take them all."""
+    """After so many attempts without an answer, the rest of a subscription's posts are deferred: in this run,
+    and after as many in a row in later runs until a probe is due. Until its first answer it has no more than
+    these in flight: libcurl looks names up on 20 threads, and a few receivers whose DNS hangs would take them
+    all."""
+    probe_after_seconds: float = 30.0
+    """How long a subscription is deferred before one post probes whether it answers again. Each probe without
+    an answer doubles the wait; 0 has a probe always due."""
+    probe_at_most_seconds: float = 600.0
 
 
 _DEFAULTS = Limits()
@@ -115,13 +122,21 @@ _DEFAULTS = Limits()
 class Sender:
     """Sends posts; not for several threads at once."""
 
-    def __init__(self, *, local_targets: bool, ca_file: str, limits: Limits = _DEFAULTS) -> None:
+    def __init__(
+        self,
+        *,
+        local_targets: bool,
+        ca_file: str,
+        limits: Limits = _DEFAULTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Opens no connection yet.
 
         Args:
             local_targets: lets http:// and loopback receivers in.
             ca_file: the certificate authorities to trust, as PEM.
             limits: what a run may take.
+            clock: seconds, by which probes fall due.
 
         Raises:
             OSError: `ca_file` cannot be read. Found out later, it would look like every receiver's fault.
@@ -130,6 +145,12 @@ class Sender:
             pass
         self._local_targets = local_targets
         self._limits = limits
+        self._breaker = Breaker(
+            failures=limits.failures_before_deferring,
+            probe_after=limits.probe_after_seconds,
+            probe_at_most=limits.probe_at_most_seconds,
+            clock=clock,
+        )
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, limits.max_connections)
         self._ca_file = ca_file
@@ -139,9 +160,10 @@ class Sender:
     def send(self, posts: Sequence[Post], budget_seconds: float) -> list[Outcome]:
         """Attempts each post at most once, and returns an outcome for each in the same order.
 
-        When the budget is spent, what is in flight ends as TIMEOUT and what has not started as DEFERRED.
+        When the budget is spent, what is in flight ends as TIMEOUT and what has not started as DEFERRED. An
+        attempt cut short that way is not held against its receiver in later runs.
         """
-        turns = _Turns(posts, self._limits)
+        turns = _Turns(posts, self._limits, self._breaker)
         outcomes: dict[int, Outcome] = {}
         deadline = time.monotonic() + budget_seconds
         try:
@@ -172,7 +194,7 @@ class Sender:
             fault = self._load(self._idle[-1], post)
             if fault:
                 outcomes[index] = Outcome(post.delivery_id, None, fault, 0)
-                turns.ended(index, answered=True)
+                turns.not_attempted(index)
                 continue
             transfer = self._idle.pop()
             transfer.begin(index, post.delivery_id)
@@ -196,7 +218,7 @@ class Sender:
         for curl, code in ended:
             transfer = self._release(curl)
             outcome = outcomes[transfer.index] = transfer.outcome(code)
-            turns.ended(transfer.index, answered=outcome.status is not None)
+            turns.ended(transfer.index, outcome)
         return bool(ended)
 
     def _wait(self, left: float) -> None:
@@ -283,12 +305,16 @@ class _Address(NamedTuple):
 class _Turns:
     """Whose post goes next: subscriptions take turns, and so do the lanes within each."""
 
-    def __init__(self, posts: Sequence[Post], limits: Limits) -> None:
+    def __init__(self, posts: Sequence[Post], limits: Limits, breaker: Breaker) -> None:
         self._limits = limits
         self._posts = posts
+        self._breaker = breaker
         self._queues: dict[str, _Queue] = {}
         for index, post in enumerate(posts):
-            self._queues.setdefault(post.subscription_id, _Queue()).add(post.lane, index)
+            queue = self._queues.get(post.subscription_id)
+            if queue is None:
+                queue = self._queues[post.subscription_id] = _Queue(breaker.allowance(_receiver(post)))
+            queue.add(post.lane, index)
         self._round = deque(self._queues.values())
 
     def next(self) -> int | None:
@@ -301,25 +327,42 @@ class _Turns:
                 return queue.take()
         return None
 
-    def ended(self, index: int, *, answered: bool) -> None:
+    def ended(self, index: int, outcome: Outcome) -> None:
         post = self._posts[index]
+        queue = self._give_back(post)
+        if outcome.status is not None:
+            self._breaker.answered(_receiver(post))
+            queue.answered(self._limits)
+            return
+        queue.unanswered()
+        if outcome.failure not in _UNTRIED:
+            self._breaker.unanswered(_receiver(post))
+
+    def not_attempted(self, index: int) -> None:
+        """A post that could not be sent at all says nothing of its receiver."""
+        self._give_back(self._posts[index])
+
+    def _give_back(self, post: Post) -> "_Queue":
         queue = self._queues[post.subscription_id]
-        queue.give_back(post.lane, answered=answered)
+        queue.give_back(post.lane)
         if not queue.in_round:
             queue.in_round = True
             self._round.append(queue)
+        return queue
 
 
 class _Queue:
     """One subscription's posts that wait, by lane; a lane with a post in flight is not ready."""
 
-    __slots__ = ("_answered", "_in_flight", "_lanes", "_ready", "_unanswered", "in_round")
+    __slots__ = ("_allowance", "_answers", "_in_flight", "_lanes", "_ready", "_unanswered", "in_round")
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: int) -> None:
+        """Lets `allowance` attempts go without an answer, and what the limits say after the first answer."""
+        self._allowance = allowance
         self._lanes: dict[str, deque[int]] = {}
         self._ready: deque[deque[int]] = deque()
         self._in_flight = 0
-        self._answered = 0
+        self._answers = False
         self._unanswered = 0
         self.in_round = True
 
@@ -330,22 +373,27 @@ class _Queue:
         self._lanes[lane].append(index)
 
     def has_turn(self, limits: Limits) -> bool:
-        if not self._ready or self._unanswered >= limits.failures_before_deferring:
+        if not self._ready or self._unanswered >= self._allowance:
             return False
-        if not self._answered:
-            return self._in_flight + self._unanswered < limits.failures_before_deferring
+        if not self._answers:
+            return self._in_flight + self._unanswered < self._allowance
         return self._in_flight < limits.per_subscription
 
     def take(self) -> int:
         self._in_flight += 1
         return self._ready.popleft().popleft()
 
-    def give_back(self, lane: str, *, answered: bool) -> None:
+    def give_back(self, lane: str) -> None:
         self._in_flight -= 1
-        self._answered += answered
-        self._unanswered += not answered
         if self._lanes[lane]:
             self._ready.append(self._lanes[lane])
+
+    def answered(self, limits: Limits) -> None:
+        self._answers = True
+        self._allowance = limits.failures_before_deferring
+
+    def unanswered(self) -> None:
+        self._unanswered += 1
 
 
 def _options(local_targets: bool, ca_file: str, limits: Limits) -> dict[int, object]:
@@ -394,12 +442,19 @@ def _header_lines(headers: Mapping[str, str]) -> list[bytes] | None:
     return lines
 
 
+def _receiver(post: Post) -> Receiver:
+    return post.subscription_id, post.url
+
+
 def _deferred(post: Post) -> Outcome:
     return Outcome(post.delivery_id, None, Failure.DEFERRED, 0)
 
 
 _ANSWERED = frozenset({pycurl.E_OK, pycurl.E_FILESIZE_EXCEEDED, pycurl.E_PARTIAL_FILE})
 """The codes that come after a status; only the rest, which nobody reads, may have been cut."""
+
+_UNTRIED = frozenset({Failure.FORBIDDEN_TARGET, Failure.INVALID_URL})
+"""What keeps nobody waiting, and so is tried again in the next run."""
 
 _FAILURES = {
     pycurl.E_OPERATION_TIMEDOUT: Failure.TIMEOUT,
