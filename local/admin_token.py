@@ -4,13 +4,14 @@ CloudFormation cannot create a SecureString, so this is not in the template. The
 then only in SSM; whoever loses it deletes the parameter and makes another.
 """
 
-import secrets
 import sys
 import tomllib
 from pathlib import Path
 
 import boto3
 from mypy_boto3_ssm import SSMClient
+
+from checkout_recovery.subscriptions.tokens import new_admin_token
 
 SAMCONFIG = Path(__file__).parents[1] / "samconfig.toml"
 
@@ -21,7 +22,7 @@ def make_admin_token(ssm: SSMClient, stack_name: str) -> str:
     Raises:
         ParameterAlreadyExists: the stack has one.
     """
-    token = f"cra_{secrets.token_urlsafe(32)}"
+    token = new_admin_token()
     ssm.put_parameter(Name=f"/{stack_name}/admin-token", Value=token, Type="SecureString")
     return token
 

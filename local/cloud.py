@@ -20,7 +20,7 @@ import threading
 import time
 import tomllib
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ from local.http_api import import_routes
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / ".local"
+STACK_FILE = STATE / "stack.json"
 BUILD = STATE / "build"
 CLOUD_PYTHON = ROOT / ".venv-cloud" / "bin" / "python"
 SAM = ROOT / ".venv" / "bin" / "sam"
@@ -109,7 +110,7 @@ def local_cloud(port: int | None = None, host: str = LOOPBACK) -> Iterator[Stack
     STATE.mkdir(exist_ok=True)
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())["local"]
     region, stack_name = (config["global"]["parameters"][name] for name in ("region", "stack_name"))
-    chosen_port = port or _free_port()
+    chosen_port = _free_port((port,) if port else (DEFAULT_PORT, 0))
     endpoint_url = f"http://{LOOPBACK}:{chosen_port}"
     with (
         _terminable(),
@@ -120,24 +121,44 @@ def local_cloud(port: int | None = None, host: str = LOOPBACK) -> Iterator[Stack
             _build()
             _deploy(endpoint_url, region, config["deploy"]["parameters"]["parameter_overrides"])
         stack = _finish(endpoint_url, region, stack_name)
-        file = STATE / "stack.json"
-        _write_private(file, json.dumps(asdict(stack), indent=2))
-        _write_private(STATE / "env.json", json.dumps(_sam_local_environment(stack), indent=2))
-        try:
+        with _published(stack):
             yield stack
-        finally:
-            if file.exists() and json.loads(file.read_text())["endpoint_url"] == endpoint_url:
-                file.unlink()
-                (STATE / "env.json").unlink(missing_ok=True)
 
 
-def _free_port() -> int:
-    for port in (DEFAULT_PORT, 0):
+@contextlib.contextmanager
+def _published(stack: Stack) -> Iterator[None]:
+    """Says in `.local/` how to reach the stack, unless another that runs says so of itself."""
+    files = STACK_FILE, STATE / "env.json"
+    if _another_runs():
+        yield
+        return
+    _write_private(files[0], json.dumps(asdict(stack), indent=2))
+    _write_private(files[1], json.dumps(_sam_local_environment(stack), indent=2))
+    try:
+        yield
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+def _another_runs() -> bool:
+    if not STACK_FILE.exists():
+        return False
+    url = json.loads(STACK_FILE.read_text())["endpoint_url"]
+    try:
+        with _http.open(f"{url}/_ministack/health", timeout=5):
+            return True
+    except OSError:
+        return False  # it was killed before it could take its file away
+
+
+def _free_port(wanted: Sequence[int]) -> int:
+    for port in wanted:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((LOOPBACK, port))
             return int(probe.getsockname()[1])
-    raise LocalCloudError("There is no free port on the loopback address.")
+    raise LocalCloudError(f"Port {wanted[0]} is taken.")
 
 
 @contextlib.contextmanager
@@ -177,7 +198,7 @@ def _alone() -> Iterator[None]:
 @contextlib.contextmanager
 def _ministack(host: str, port: int, region: str, scratch: Path) -> Iterator[None]:
     _say(f"starting ministack on port {port}")
-    log = STATE / "ministack.log"
+    log = scratch / "ministack.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [CLOUD_PYTHON, ROOT / "local" / "ministack_server.py"],
@@ -210,7 +231,8 @@ def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         if process.poll() is not None:
             break
         with contextlib.suppress(OSError), _http.open(url, timeout=5):
-            return
+            if process.poll() is None:  # or somebody else answered
+                return
         time.sleep(0.1)
     raise LocalCloudError(f"ministack did not start:\n{log.read_text(errors='replace')[-4000:]}")
 
@@ -363,7 +385,7 @@ def main() -> int:
     try:
         with local_cloud(arguments.port, arguments.host) as stack:
             _say(f"ready: {stack.api_url}")
-            _say("the rest is in .local/stack.json; Ctrl-C ends it")
+            _say(f"the rest is in {STACK_FILE.relative_to(ROOT)}; Ctrl-C ends it")
             threading.Event().wait()
     except LocalCloudError as error:
         print(error, file=sys.stderr)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import stat
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +12,7 @@ import boto3
 import httpx
 import pytest
 
-from local.cloud import STATE, Stack
+from local.cloud import STACK_FILE, Stack
 
 SECRET = "test_secret_do_not_use"
 
@@ -85,6 +86,7 @@ def _session_of(stack: Stack, logical_id: str) -> boto3.Session:
 
 
 def test_the_file_with_the_admin_token_is_for_its_owner_only(stack: Stack) -> None:
-    file = STATE / "stack.json"
-    assert stack.admin_token in file.read_text()
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    if json.loads(STACK_FILE.read_text())["endpoint_url"] != stack.endpoint_url:
+        pytest.skip("a local cloud that was started by hand has the file")
+    assert stack.admin_token in STACK_FILE.read_text()
+    assert stat.S_IMODE(STACK_FILE.stat().st_mode) == 0o600
