@@ -99,6 +99,10 @@ events: setup ## Write the fixtures of events/ that code makes
 	$(BIN)/python -m local.fixtures
 	$(BIN)/python -m local.stream_fixtures
 
+.PHONY: receiver
+receiver: setup ## A receiver that verifies what reaches it (ARGS="--port 8099 --key /hook=whsec_...")
+	@python -m local.receiver $(ARGS)
+
 .PHONY: bench
 bench: setup ## What a request and an event cost in CPU, as ratios to their bare AWS calls
 	@python -m bench.hot_paths
