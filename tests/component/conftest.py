@@ -36,7 +36,6 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "ap-south-1",
     "STACK_NAME": STACK,
-    "STAGE": "local",
     "CHECKOUT_TABLE": "CheckoutTable",
     "REGISTRY_TABLE": "RegistryTable",
     "DELIVERY_TABLE": "DeliveryTable",
