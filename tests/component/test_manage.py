@@ -14,8 +14,11 @@ from standardwebhooks import Webhook
 
 from checkout_recovery import wiring
 from checkout_recovery.checkout.event import EventType
+from checkout_recovery.errors import Conflict
 from checkout_recovery.secrets import Secret, provider_secret, subscription_secret
 from checkout_recovery.signing import key_bytes
+from checkout_recovery.subscriptions.keep_stores import StoreKeeper
+from checkout_recovery.subscriptions.requests import ProviderRequest
 from checkout_recovery.subscriptions.store import Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.subscriptions.tokens import token_hash
@@ -361,6 +364,31 @@ def test_the_same_secret_again_drops_nothing(call: Call, store: Store) -> None:
     for secret in ("first", "second", "second"):
         assert call("PUT", "/v1/stores/my-store/providers/flexype", {"secret": secret}).status == 204
     assert provider_keys().valid_keys(datetime.now(UTC)) == ("second", "first")
+
+
+@pytest.mark.parametrize("before", [[], ["first"]])
+def test_of_two_secrets_set_at_once_one_is_refused_and_not_kept(
+    call: Call, store: Store, before: list[str]
+) -> None:
+    for secret in before:
+        call("PUT", "/v1/stores/my-store/providers/flexype", {"secret": secret})
+
+    def overtaken() -> datetime:
+        """The clock is read after the store; by then another call has been and gone."""
+        assert call("PUT", "/v1/stores/my-store/providers/flexype", {"secret": "winner"}).status == 204
+        return datetime.now(UTC)
+
+    slow = StoreKeeper(wiring.registry(), wiring.secrets(), overtaken)
+    with pytest.raises(Conflict):
+        slow.set_provider("my-store", "flexype", ProviderRequest(secret="loser"))
+    assert list(provider_keys().keys) == ["winner", *before]
+
+
+def test_a_secret_that_has_not_reached_ssm_yet_is_not_overtaken(call: Call, store: Store) -> None:
+    path = "/v1/stores/my-store/providers/flexype"
+    assert call("PUT", path, {"secret": "first"}).status == 204
+    wiring.secrets().put(provider_secret("my-store", "flexype"), Secret(("before",), 1))
+    assert is_problem(call("PUT", path, {"secret": "second"}), 409)
 
 
 def test_cashfree_may_sign_by_another_recipe(call: Call, store: Store) -> None:

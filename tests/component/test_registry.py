@@ -101,17 +101,19 @@ def test_a_store_that_is_gone_is_not_brought_back_by_a_change(registry: Registry
     with pytest.raises(Conflict):
         registry.update_store("my-store", SETTINGS, NOW)
     with pytest.raises(Conflict):
-        registry.put_provider("my-store", "flexype", FLEXYPE)
+        registry.put_provider("my-store", "flexype", None, FLEXYPE)
+    with pytest.raises(Conflict):
+        registry.put_provider("my-store", "flexype", FLEXYPE, replace(FLEXYPE, secret_version=8))
     assert not registry.bind_shop("my-store", "flexype", "my-store.com")
     assert registry.store("my-store") is None
 
 
 def test_the_first_shop_is_bound_and_stays(registry: RegistryTable, store: Store) -> None:
-    registry.put_provider("my-store", "flexype", FLEXYPE)
+    registry.put_provider("my-store", "flexype", None, FLEXYPE)
     assert registry.bind_shop("my-store", "flexype", "a.myshopify.com")
     assert registry.bind_shop("my-store", "flexype", "a.myshopify.com")
     assert not registry.bind_shop("my-store", "flexype", "b.myshopify.com")
-    registry.put_provider("my-store", "flexype", replace(FLEXYPE, secret_version=8))
+    registry.put_provider("my-store", "flexype", FLEXYPE, replace(FLEXYPE, secret_version=8))
     held = registry.store("my-store")
     assert held
     assert held.providers == {"flexype": replace(FLEXYPE, secret_version=8, shop="a.myshopify.com")}
@@ -124,9 +126,16 @@ def test_no_shop_is_bound_for_a_provider_that_is_not_configured(
 
 
 def test_of_two_changes_of_a_secret_at_once_one_is_refused(registry: RegistryTable, store: Store) -> None:
-    registry.put_provider("my-store", "flexype", FLEXYPE)
+    later = replace(FLEXYPE, secret_version=9)
+    registry.put_provider("my-store", "flexype", None, FLEXYPE)
     with pytest.raises(Conflict):
-        registry.put_provider("my-store", "flexype", FLEXYPE)
+        registry.put_provider("my-store", "flexype", None, later)
+    registry.put_provider("my-store", "flexype", FLEXYPE, replace(FLEXYPE, secret_version=8))
+    with pytest.raises(Conflict):
+        registry.put_provider("my-store", "flexype", FLEXYPE, later)
+    held = registry.store("my-store")
+    assert held
+    assert held.providers["flexype"].secret_version == 8
 
 
 def test_a_subscription_is_read_as_it_was_written(registry: RegistryTable, store: Store) -> None:

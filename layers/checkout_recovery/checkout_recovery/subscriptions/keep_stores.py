@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from checkout_recovery.errors import FieldError, MalformedRequest, NotFound
+from checkout_recovery.errors import Conflict, FieldError, MalformedRequest, NotFound
 from checkout_recovery.providers import PROVIDERS
-from checkout_recovery.secrets import Secret, Secrets, provider_secret, subscription_secret
+from checkout_recovery.secrets import WRITING, Secret, Secrets, provider_secret, subscription_secret
 from checkout_recovery.signing import Recipe, equal
 from checkout_recovery.subscriptions.requests import ProviderRequest
 from checkout_recovery.subscriptions.store import STORE_ID, ProviderSettings, Store, StoreSettings
@@ -93,13 +93,15 @@ class StoreKeeper:
         known, name = store.providers.get(provider), provider_secret(store_id, provider)
         held = self._secrets.get(name, known.secret_version) if known else None
         now = self._now()
+        if known and _is_being_written(known, held, now):
+            raise Conflict("The secret is being set at this moment")
         agreed = ProviderSettings(
             configured_at=now,
             secret_version=next_version(known.secret_version if known else 0, now),
             recipe=request.recipe or Recipe.BASE64_BODY,
         )
         # The registry first: of two at once it lets one through, which SSM would not.
-        self._registry.put_provider(store_id, provider, agreed)
+        self._registry.put_provider(store_id, provider, known, agreed)
         self._secrets.put(name, _renewed(held, request.secret, agreed.secret_version, now))
 
     def _create(self, store_id: str, settings: StoreSettings) -> Put:
@@ -129,6 +131,11 @@ class StoreKeeper:
             + [subscription_secret(store_id, subscription_id) for subscription_id in subscription_ids]
         )
         self._registry.delete_subscriptions(store_id, subscription_ids)
+
+
+def _is_being_written(known: ProviderSettings, held: Secret | None, now: datetime) -> bool:
+    """Whether another call may be about to write what the registry knows already."""
+    return (held is None or held.version < known.secret_version) and now - known.configured_at < WRITING
 
 
 def _renewed(held: Secret | None, key: str, version: int, now: datetime) -> Secret:

@@ -11,7 +11,7 @@ from checkout_recovery.contracts import CONTRACTS, cashfree_v1
 from checkout_recovery.contracts.contract import Contract
 from checkout_recovery.delivery.egress import header_fault, url_refusal
 from checkout_recovery.errors import Conflict, FieldError, MalformedRequest, NotFound, ProblemError
-from checkout_recovery.secrets import Secret, Secrets, subscription_secret
+from checkout_recovery.secrets import WRITING, Secret, Secrets, subscription_secret
 from checkout_recovery.signing import Recipe, new_webhook_key
 from checkout_recovery.subscriptions.requests import SubscriptionChange, SubscriptionRequest
 from checkout_recovery.subscriptions.subscription import (
@@ -26,8 +26,6 @@ MAX_PAGE = 100
 
 _RESERVED_PREFIXES = ("content-", "webhook-", "x-webhook-", "x-flexype-", "x-amz")
 _RESERVED = frozenset({"user-agent", "x-event-id", "x-request-id", "x-store-url"})
-_ROTATION_SECONDS = 30
-"""Longer than one call can take; then a rotation that has not reached SSM has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +161,7 @@ class SubscriptionKeeper:
         if held is None:
             raise Conflict("The subscription's keys are lost: delete it and make it anew")
         now = self._now()
-        if held.version < before.key_version and now - before.updated_at < timedelta(
-            seconds=_ROTATION_SECONDS
-        ):
+        if held.version < before.key_version and now - before.updated_at < WRITING:
             raise Conflict("The key is being rotated at this moment")
         after = replace(
             before,

@@ -87,14 +87,16 @@ class RegistryTable:
             },
         )
 
-    def put_provider(self, store_id: str, provider: str, settings: ProviderSettings) -> None:
+    def put_provider(
+        self, store_id: str, provider: str, before: ProviderSettings | None, after: ProviderSettings
+    ) -> None:
         """Replaces what is agreed with one provider, but for the shop: a bound shop stays bound.
 
         Raises:
-            Conflict: the store is gone, or the provider was configured otherwise in the meantime.
+            Conflict: the store is gone, or the secret is no longer as it was in `before`.
         """
-        fields = _provider_item(settings)
-        try:
+        fields = _provider_item(after)
+        if before is None:
             self._update_store(
                 store_id,
                 "SET providers.#provider = :provider",
@@ -102,14 +104,14 @@ class RegistryTable:
                 provider,
                 " AND attribute_not_exists(providers.#provider)",
             )
-        except Conflict:
+        else:
             fields.pop("shop", None)
             self._update_store(
                 store_id,
                 "SET " + ", ".join(f"providers.#provider.{name} = :{name}" for name in fields),
-                fields,
+                fields | {"before": before.secret_version},
                 provider,
-                " AND providers.#provider.secret_version < :secret_version",
+                " AND providers.#provider.secret_version = :before",
             )
 
     def bind_shop(self, store_id: str, provider: str, shop: str) -> bool:
