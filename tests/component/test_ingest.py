@@ -5,18 +5,21 @@ import copy
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 from mypy_boto3_sqs import SQSClient
 
 from checkout_recovery import wiring
 from checkout_recovery.checkout.lifecycle import Checkout
-from checkout_recovery.secrets import Secret, provider_secret
+from checkout_recovery.secrets import Secret, Secrets, provider_secret
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
+from checkout_recovery.subscriptions.version import next_version
 from functions.ingest import app
 from local.fixtures import DOMAINS, SECRET, STORE_ID, Fixture, fixtures
 
@@ -147,6 +150,24 @@ def test_a_store_and_its_secret_work_as_soon_as_they_are_there(
     assert app.handler(request, context)["statusCode"] == 401
     register(STORE_ID, SECRET)
     assert app.handler(request, context)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("before", [None, SECRET])
+def test_a_worker_that_looked_while_a_secret_was_being_set_takes_it_once_it_is_set(
+    handle: Handle, event: Any, before: str | None
+) -> None:
+    elsewhere = Secrets(boto3.client("ssm"), wiring.settings().stack_name)
+    name = provider_secret(STORE_ID, "flexype")
+    request = event("ingest-flexype-2026-05")
+    request["headers"]["x-flexype-authorization"] = "new-secret"
+    if before is None:
+        wiring.secrets().delete([name])
+    agreed = ProviderSettings(configured_at=NOW, secret_version=1)
+    version = next_version(1, datetime.now(UTC))
+    wiring.registry().put_provider(STORE_ID, "flexype", agreed, replace(agreed, secret_version=version))
+    assert handle(request)["statusCode"] == 401
+    elsewhere.put(name, Secret(("new-secret",), version))
+    assert handle(request)["statusCode"] == 200
 
 
 def test_the_raw_bytes_are_what_is_verified(handle: Handle, event: Any) -> None:
