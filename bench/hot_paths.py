@@ -114,7 +114,7 @@ def ingest_event() -> dict[str, Any]:
 def checkout_of(event: dict[str, Any], now: datetime) -> Checkout:
     """Reads and applies the snapshot in a request: ingest without its AWS calls."""
     request = Request(event["headers"], event["body"].encode())
-    (snapshot,) = PROVIDERS["flexype"].read(request, now).snapshots
+    (snapshot,) = PROVIDERS["flexype"].read(request).snapshots
     empty = Checkout(store_id=STORE_ID, checkout_id=snapshot.checkout_id)
     checkout = empty.apply(snapshot, now, timedelta(minutes=15))
     assert isinstance(checkout, Checkout)

@@ -33,7 +33,7 @@ def written(*names: str) -> Iterator[Checkout]:
     for name in names:
         provider = PROVIDERS[events[name]["pathParameters"]["provider"]]
         request = Request(headers_of(events[name]), body_of(events[name]))
-        for snapshot in provider.read(request, ARRIVED).snapshots:
+        for snapshot in provider.read(request).snapshots:
             checkout_id = snapshot.checkout_id
             held = checkouts.get(checkout_id) or Checkout(store_id=STORE_ID, checkout_id=checkout_id)
             changed = held.apply(snapshot, ARRIVED, timedelta(minutes=15))

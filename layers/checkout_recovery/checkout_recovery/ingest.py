@@ -71,7 +71,7 @@ class Ingest:
         store = self._sender(provider, provider_name, store_id, request, now)
 
         def read() -> Notice:
-            notice = provider.read(request, now)
+            notice = provider.read(request)
             self._directory.check_shop(store, provider_name, notice.shops)
             return notice
 
@@ -82,7 +82,7 @@ class Ingest:
         store = self._directory.get(store_id) or self._directory.refresh(store_id)
         if store is None:
             raise Unauthenticated
-        return self._take_in(store, "checkouts", request, now, lambda: read_own(request.body, now))
+        return self._take_in(store, "checkouts", request, now, lambda: read_own(request.body))
 
     def _sender(
         self, provider: Provider, provider_name: str, store_id: str, request: Request, now: datetime

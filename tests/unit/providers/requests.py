@@ -21,7 +21,7 @@ def request_of(fixture: fixtures.Fixture) -> Request:
 
 def read(fixture: fixtures.Fixture) -> Notice:
     provider = fixture.event["pathParameters"]["provider"]
-    return PROVIDERS[provider].read(request_of(fixture), NOW)
+    return PROVIDERS[provider].read(request_of(fixture))
 
 
 def snapshot_of(fixture: fixtures.Fixture) -> Snapshot:

@@ -27,14 +27,13 @@ from local.fixtures import (
     SHOPIFY_UPDATED,
 )
 from local.samples import FLEXYPE_2026_05
-from tests.unit.providers.requests import NOW
 
 Reader = Callable[[bytes], Notice]
 
 
 def reader(provider: str, **headers: str) -> Reader:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda body: PROVIDERS[provider].read(Request(named, body), NOW)
+    return lambda body: PROVIDERS[provider].read(Request(named, body))
 
 
 READERS: dict[str, tuple[Reader, dict[str, Any]]] = {
@@ -167,7 +166,7 @@ def test_any_bytes_are_taken_or_refused(name: str, body: bytes) -> None:
 def test_our_own_schema_takes_or_refuses_anything(data: st.DataObject) -> None:
     body = data.draw(bodies(OWN))
     with suppress(MalformedRequest):
-        (snapshot,) = read_own(dumps(body).encode(), NOW).snapshots
+        (snapshot,) = read_own(dumps(body).encode()).snapshots
         assert snapshot.digest()
 
 

@@ -9,7 +9,7 @@ from checkout_recovery.errors import MalformedRequest
 from checkout_recovery.providers import PROVIDERS
 from checkout_recovery.providers.own import read_own
 from local import fixtures
-from tests.unit.providers.requests import CREDENTIALS, NOW, request_of
+from tests.unit.providers.requests import CREDENTIALS, request_of
 
 ALL = {fixture.name: fixture for fixture in fixtures.fixtures()}
 every_fixture = pytest.mark.parametrize("name", ALL)
@@ -37,14 +37,14 @@ def status_of(fixture: fixtures.Fixture) -> int:
     request = request_of(fixture)
     try:
         if fixture.event["routeKey"] == "POST /v1/checkouts":
-            read_own(request.body, NOW)
+            read_own(request.body)
             return HTTPStatus.OK
         provider = PROVIDERS.get(fixture.event["pathParameters"]["provider"])
         if provider is None:
             return HTTPStatus.NOT_FOUND
         if not provider.is_authentic(request, CREDENTIALS):
             return HTTPStatus.UNAUTHORIZED
-        provider.read(request, NOW)
+        provider.read(request)
     except MalformedRequest as refused:
         return refused.status
     return HTTPStatus.OK

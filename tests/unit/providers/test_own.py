@@ -11,11 +11,10 @@ from checkout_recovery.errors import FieldError, MalformedRequest
 from checkout_recovery.json_codec import dumps
 from checkout_recovery.providers.own import CheckoutSnapshot, read_own
 from local.fixtures import OWN
-from tests.unit.providers.requests import NOW
 
 
 def snapshot_of(**members: Any) -> Snapshot:
-    (snapshot,) = read_own(dumps({"checkout_id": "cart-42"} | members).encode(), NOW).snapshots
+    (snapshot,) = read_own(dumps({"checkout_id": "cart-42"} | members).encode()).snapshots
     return snapshot
 
 
@@ -77,7 +76,7 @@ def test_an_empty_object_says_nothing_and_an_empty_list_of_items_does() -> None:
 
 
 def test_no_shop_is_compared_because_the_token_names_the_store() -> None:
-    assert read_own(dumps({"checkout_id": 1, "shop": {"link": "x.com"}}).encode(), NOW).shops == frozenset()
+    assert read_own(dumps({"checkout_id": 1, "shop": {"link": "x.com"}}).encode()).shops == frozenset()
 
 
 def test_a_phone_may_be_split() -> None:
@@ -144,7 +143,7 @@ def test_what_does_not_fit_is_refused_by_name_and_never_quoted(members: dict[str
 @pytest.mark.parametrize("body", [b"", b"[]", b"1", b'{"a":1,"a":2}', b"\xff", b'{"checkout_id":NaN}'])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedRequest):
-        read_own(body, NOW)
+        read_own(body)
 
 
 def test_the_schema_says_what_is_taken() -> None:

@@ -4,8 +4,6 @@ Cashfree publishes what its webhook carries but no field names; the layout read 
 in ``docs/contracts.md``. What is signed, and how it is written, is configuration (`Credentials.recipe`).
 """
 
-from datetime import datetime
-
 from checkout_recovery.checkout.snapshot import Cart, Consent, Details, Shop, Snapshot
 from checkout_recovery.providers.address import read_address
 from checkout_recovery.providers.cart import read_items
@@ -29,7 +27,7 @@ def is_authentic(request: Request, credentials: Credentials) -> bool:
     return is_signed(credentials.recipe, credentials.secrets, request.body, signature, timestamp)
 
 
-def read(request: Request, now: datetime) -> Notice:  # noqa: ARG001  # the protocol's: other providers need it
+def read(request: Request) -> Notice:
     _check_header(request, "x-webhook-topic", TOPIC)
     _check_header(request, "x-webhook-version", VERSION)
     store_url = request.header("x-store-url")

@@ -28,7 +28,7 @@ def is_authentic(request: Request, credentials: Credentials) -> bool:
     return any(matches)
 
 
-def read(request: Request, now: datetime) -> Notice:  # noqa: ARG001  # the protocol's: other providers need it
+def read(request: Request) -> Notice:
     version = request.header("x-webhook-version") or ""
     if version not in _READERS:
         raise refusal("X-Webhook-Version", f"must be one of {', '.join(_READERS)}")

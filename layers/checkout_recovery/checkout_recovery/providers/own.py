@@ -258,7 +258,7 @@ class CheckoutSnapshot(_OpenBody):
 _CONSENT = {"granted": Consent.GRANTED, "denied": Consent.DENIED}
 
 
-def read_own(body: bytes, now: datetime) -> Notice:  # noqa: ARG001  # as every reader: the time of arrival
+def read_own(body: bytes) -> Notice:
     """Reads a body of our own schema.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from checkout_recovery.checkout.snapshot import Snapshot
@@ -48,7 +47,7 @@ class Provider(Protocol):
         """Whether the request proves that the provider sent it. Reads nothing of the body but its bytes."""
         ...
 
-    def read(self, request: Request, now: datetime) -> Notice:
+    def read(self, request: Request) -> Notice:
         """Reads an authentic request.
 
         Raises:

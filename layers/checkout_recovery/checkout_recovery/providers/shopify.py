@@ -36,7 +36,7 @@ def is_authentic(request: Request, credentials: Credentials) -> bool:
     return is_signed(Recipe.BASE64_BODY, credentials.secrets, request.body, signature)
 
 
-def read(request: Request, now: datetime) -> Notice:  # noqa: ARG001  # the protocol's: other providers need it
+def read(request: Request) -> Notice:
     topic = request.header("x-shopify-topic") or ""
     if topic not in _READERS:
         raise refusal("X-Shopify-Topic", f"must be one of {', '.join(_READERS)}")
