@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from checkout_recovery.delivery.fan_out import FanOut
-    from checkout_recovery.delivery.send import Sender
+    from checkout_recovery.delivery.send import Limits, Sender
     from checkout_recovery.ingest import Ingest
     from checkout_recovery.queues import RetryQueue
     from checkout_recovery.secrets import Secrets
@@ -93,11 +93,17 @@ def secrets() -> "Secrets":
 
 @functools.cache
 def sender() -> "Sender":
+    from checkout_recovery.delivery.send import Limits
+
+    return _sender(Limits())
+
+
+def _sender(limits: "Limits") -> "Sender":
     import certifi
 
     from checkout_recovery.delivery.send import Sender
 
-    return Sender(local_targets=settings().allow_local_targets, ca_file=certifi.where())
+    return Sender(local_targets=settings().allow_local_targets, ca_file=certifi.where(), limits=limits)
 
 
 @functools.cache
@@ -161,6 +167,8 @@ def subscription_keeper() -> "SubscriptionKeeper":
 
 @functools.cache
 def sample_sender() -> "SampleSender":
+    from checkout_recovery.delivery.send import Limits
     from checkout_recovery.subscriptions.send_sample import SampleSender
 
-    return SampleSender(secrets(), sender(), _now)
+    always = Limits(probe_after_seconds=0)  # who asks for a sample wants it tried, however the last one went
+    return SampleSender(secrets(), _sender(always), _now)
