@@ -406,6 +406,17 @@ def test_what_is_no_secret_is_refused(call: Call, store: Store, body: object) ->
     assert fields(answer) == ["secret"]
 
 
+def test_a_secret_that_ssm_cannot_hold_changes_nothing(
+    call: Call, store: Store, dynamodb: DynamoDBClient, ssm: SSMClient
+) -> None:
+    before = dynamodb.scan(TableName="RegistryTable")["Items"]
+    answer = call("PUT", "/v1/stores/my-store/providers/flexype", {"secret": "a{{b}}"})
+    assert is_problem(answer, 422)
+    assert "{{" not in answer.text
+    assert dynamodb.scan(TableName="RegistryTable")["Items"] == before
+    assert ssm.describe_parameters()["Parameters"] == []
+
+
 # ---------------------------------------------------------------- subscriptions
 
 
@@ -478,8 +489,11 @@ def test_what_cannot_be_subscribed_is_named_and_nothing_is_kept(
     assert ssm.describe_parameters()["Parameters"] == []
 
 
-def test_headers_that_no_parameter_can_hold_are_refused(call: Call, store: Store, ssm: SSMClient) -> None:
-    headers = {"X-Key": "v" * 5000}
+@pytest.mark.parametrize("value", ["v" * 5000, "{{ssm:/another}}"])
+def test_headers_that_no_parameter_can_hold_are_refused(
+    call: Call, store: Store, ssm: SSMClient, value: str
+) -> None:
+    headers = {"X-Key": value}
     assert is_problem(call("POST", "/v1/stores/my-store/subscriptions", REQUEST | {"headers": headers}), 422)
     assert ssm.describe_parameters()["Parameters"] == []
 

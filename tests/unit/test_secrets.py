@@ -1,5 +1,6 @@
 """The cache of secrets, against an SSM that counts its calls and can fall silent."""
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,11 @@ from mypy_boto3_ssm.client import SSMClient
 
 from checkout_recovery.errors import MalformedRequest, Unavailable
 from checkout_recovery.secrets import ADMIN_TOKEN, Secret, Secrets, provider_secret, subscription_secret
+from checkout_recovery.signing import new_webhook_key
 
 NAME = subscription_secret("my-store", "sub_1")
-NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
+NOW = datetime(2026, 5, 7, 10, 0, 0, 123456, tzinfo=UTC)
+NOW_MS = int(NOW.timestamp() * 1000)
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 TTL, JITTER = 300, 30
 
@@ -291,6 +294,32 @@ def test_a_secret_that_no_parameter_can_hold_is_refused(ssm: FakeSsm, secrets: S
     with pytest.raises(MalformedRequest) as refused:
         secrets.put(NAME, Secret(("k",), 1, headers={"X-Key": "v" * 4096}))
     assert "vvv" not in str(refused.value)
+    assert ssm.values == {}
+
+
+def test_what_can_be_put_can_be_rotated(secrets: Secrets) -> None:
+    fits, key = 0, new_webhook_key()
+    for length in range(4096):
+        secret = Secret((key,), NOW_MS, headers={"X-Key": "v" * length})
+        with contextlib.suppress(MalformedRequest):
+            secrets.put(NAME, secret)
+            fits = length
+    assert fits > 3500
+    secret = Secret((key,), NOW_MS, headers={"X-Key": "v" * fits})
+    for _ in range(3):
+        secret = secret.rotated(new_webhook_key(), NOW_MS, NOW, HOUR)
+        secrets.put(NAME, secret)
+
+
+@pytest.mark.parametrize(
+    "secret", [Secret(("a{{b}}",), 1), Secret(("k",), 1, headers={"X-Key": "{{ssm:/a}}"})]
+)
+def test_a_secret_that_ssm_would_take_for_a_reference_is_refused(
+    ssm: FakeSsm, secrets: Secrets, secret: Secret
+) -> None:
+    with pytest.raises(MalformedRequest) as refused:
+        secrets.put(NAME, secret)
+    assert "{" not in str(refused.value)
     assert ssm.values == {}
 
 

@@ -36,6 +36,7 @@ WRITING = timedelta(seconds=30)
 SSM has not is no longer being written; its write has failed."""
 
 _MAX_VALUE_BYTES = 4096  # of a standard parameter
+_KEY_BYTES = 100  # of a webhook key and its end, as they are written
 _NAMES_PER_CALL = 10  # GetParameters and DeleteParameters
 _TTL = 300.0
 _JITTER = 0.1
@@ -158,12 +159,10 @@ class Secrets:
         """Writes a secret.
 
         Raises:
-            MalformedRequest: it does not fit a parameter of 4 KiB.
+            MalformedRequest: no parameter can hold it (see `parameter_value`).
             Unavailable: SSM does not answer.
         """
-        value = _write(secret)
-        if len(value.encode()) > _MAX_VALUE_BYTES:
-            raise MalformedRequest("The secrets are longer than 4 KiB together")
+        value = parameter_value(secret)
         with driver_errors():
             self._client.put_parameter(
                 Name=self._prefix + name, Value=value, Type="SecureString", Overwrite=True
@@ -254,6 +253,22 @@ class Secrets:
 
 def _batches(names: list[str]) -> Iterable[list[str]]:
     return (names[at : at + _NAMES_PER_CALL] for at in range(0, len(names), _NAMES_PER_CALL))
+
+
+def parameter_value(secret: Secret) -> str:
+    """Writes a secret as its parameter holds it. What another store shall agree with is checked by it first.
+
+    Raises:
+        MalformedRequest: it does not fit a parameter of 4 KiB, with room for the keys of rotations to come,
+            or holds ``{{``, which SSM takes for the name of another parameter.
+    """
+    value = _write(secret)
+    room = _MAX_VALUE_BYTES - _KEY_BYTES * (MAX_KEYS - len(secret.keys))
+    if len(value.encode()) > room:
+        raise MalformedRequest("The secrets are longer than 4 KiB together")
+    if "{{" in value:
+        raise MalformedRequest("A secret cannot hold two opening braces in a row")
+    return value
 
 
 def _write(secret: Secret) -> str:

@@ -6,7 +6,14 @@ from datetime import datetime, timedelta
 
 from checkout_recovery.errors import Conflict, FieldError, MalformedRequest, NotFound
 from checkout_recovery.providers import PROVIDERS
-from checkout_recovery.secrets import WRITING, Secret, Secrets, provider_secret, subscription_secret
+from checkout_recovery.secrets import (
+    WRITING,
+    Secret,
+    Secrets,
+    parameter_value,
+    provider_secret,
+    subscription_secret,
+)
 from checkout_recovery.signing import Recipe, equal
 from checkout_recovery.subscriptions.requests import ProviderRequest
 from checkout_recovery.subscriptions.store import STORE_ID, ProviderSettings, Store, StoreSettings
@@ -82,7 +89,7 @@ class StoreKeeper:
 
         Raises:
             NotFound: there is no such store or provider.
-            MalformedRequest: a recipe for a provider that has none.
+            MalformedRequest: a recipe for a provider that has none, or a secret that SSM cannot hold.
             Conflict: somebody else is changing it at this moment.
         """
         store = self.get(store_id)
@@ -100,9 +107,11 @@ class StoreKeeper:
             secret_version=next_version(known.secret_version if known else 0, now),
             recipe=request.recipe or Recipe.BASE64_BODY,
         )
+        secret = _renewed(held, request.secret, agreed.secret_version, now)
+        parameter_value(secret)  # refuses before the registry promises what SSM will not hold
         # The registry first: of two at once it lets one through, which SSM would not.
         self._registry.put_provider(store_id, provider, known, agreed)
-        self._secrets.put(name, _renewed(held, request.secret, agreed.secret_version, now))
+        self._secrets.put(name, secret)
 
     def _create(self, store_id: str, settings: StoreSettings) -> Put:
         self._clear(store_id)  # what an interrupted delete of a namesake left
