@@ -322,6 +322,40 @@ def test_the_first_shop_that_a_provider_names_is_the_stores_from_then_on(
     assert app.handler(other_shop(request), context)["statusCode"] == 422
 
 
+def with_shop(event: Event, **shop: str) -> Event:
+    return with_body(event, body_of(event) | {"store": shop})
+
+
+def test_one_of_the_names_that_a_provider_first_told_is_enough(
+    aws: None, context: SimpleNamespace, event: Any
+) -> None:
+    register(STORE_ID, SECRET, domains=[])
+    first = event("ingest-flexype-2026-05")
+    told = body_of(first)["store"]
+    app.handler(first, context)
+    for name in ("id", "shopify_domain", "main_domain"):
+        assert app.handler(with_shop(first, **{name: told[name]}), context)["statusCode"] == 200
+        assert app.handler(with_shop(first, **{name: "other.com"}), context)["statusCode"] == 422
+
+
+@pytest.mark.parametrize("domains", [[], list(DOMAINS)])
+def test_a_name_that_no_shop_can_have_is_refused_and_bound_to_nothing(
+    aws: None, context: SimpleNamespace, event: Any, domains: list[str]
+) -> None:
+    register(STORE_ID, SECRET, domains=domains)
+    request = event("ingest-flexype-2026-05")
+    assert app.handler(with_shop(request, main_domain="x" * 240_000), context)["statusCode"] == 422
+    assert app.handler(request, context)["statusCode"] == 200
+
+
+def test_a_store_that_is_removed_between_proof_and_body_is_an_unknown_store(
+    handle: Handle, event: Any
+) -> None:
+    handle(event("ingest-flexype-2026-05"))  # it is remembered from here on
+    wiring.registry().delete_store(STORE_ID)
+    assert handle(other_shop(event("ingest-flexype-2026-05")))["statusCode"] == 401
+
+
 def test_a_domain_added_a_moment_ago_is_known(handle: Handle, event: Any) -> None:
     request = event("ingest-flexype-2026-05")
     assert handle(other_shop(request))["statusCode"] == 422

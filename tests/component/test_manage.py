@@ -391,6 +391,14 @@ def test_a_secret_that_has_not_reached_ssm_yet_is_not_overtaken(call: Call, stor
     assert is_problem(call("PUT", path, {"secret": "second"}), 409)
 
 
+def test_a_store_shows_which_shop_its_providers_speak_of(call: Call, store: Store) -> None:
+    call("PUT", "/v1/stores/my-store/providers/flexype", {"secret": "s"})
+    assert call("GET", "/v1/stores/my-store", caller=ADMIN).body["providers"]["flexype"]["shops"] == []
+    wiring.registry().bind_shop("my-store", "flexype", ("12345", "my-store.com"))
+    shown = call("GET", "/v1/stores/my-store", caller=ADMIN).body["providers"]["flexype"]
+    assert shown["shops"] == ["12345", "my-store.com"]
+
+
 def test_cashfree_may_sign_by_another_recipe(call: Call, store: Store) -> None:
     call("PUT", "/v1/stores/my-store/providers/cashfree", {"secret": "s", "recipe": "hex_body"})
     shown = call("GET", "/v1/stores/my-store", caller=ADMIN).body["providers"]

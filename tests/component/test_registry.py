@@ -30,6 +30,7 @@ STORE = Store(
     created_at=NOW,
     updated_at=NOW,
 )
+SHOPS = ("12345", "a.myshopify.com")
 FLEXYPE = ProviderSettings(configured_at=NOW, secret_version=7)
 SUBSCRIPTION = Subscription(
     subscription_id="sub_1",
@@ -104,25 +105,26 @@ def test_a_store_that_is_gone_is_not_brought_back_by_a_change(registry: Registry
         registry.put_provider("my-store", "flexype", None, FLEXYPE)
     with pytest.raises(Conflict):
         registry.put_provider("my-store", "flexype", FLEXYPE, replace(FLEXYPE, secret_version=8))
-    assert not registry.bind_shop("my-store", "flexype", "my-store.com")
+    assert not registry.bind_shop("my-store", "flexype", ("my-store.com",))
     assert registry.store("my-store") is None
 
 
 def test_the_first_shop_is_bound_and_stays(registry: RegistryTable, store: Store) -> None:
     registry.put_provider("my-store", "flexype", None, FLEXYPE)
-    assert registry.bind_shop("my-store", "flexype", "a.myshopify.com")
-    assert registry.bind_shop("my-store", "flexype", "a.myshopify.com")
-    assert not registry.bind_shop("my-store", "flexype", "b.myshopify.com")
+    assert registry.bind_shop("my-store", "flexype", SHOPS)
+    assert registry.bind_shop("my-store", "flexype", SHOPS)
+    assert not registry.bind_shop("my-store", "flexype", ("b.myshopify.com",))
+    assert not registry.bind_shop("my-store", "flexype", SHOPS[:1])
     registry.put_provider("my-store", "flexype", FLEXYPE, replace(FLEXYPE, secret_version=8))
     held = registry.store("my-store")
     assert held
-    assert held.providers == {"flexype": replace(FLEXYPE, secret_version=8, shop="a.myshopify.com")}
+    assert held.providers == {"flexype": replace(FLEXYPE, secret_version=8, shops=SHOPS)}
 
 
 def test_no_shop_is_bound_for_a_provider_that_is_not_configured(
     registry: RegistryTable, store: Store
 ) -> None:
-    assert not registry.bind_shop("my-store", "shopify", "a.myshopify.com")
+    assert not registry.bind_shop("my-store", "shopify", SHOPS)
 
 
 def test_of_two_changes_of_a_secret_at_once_one_is_refused(registry: RegistryTable, store: Store) -> None:
@@ -282,7 +284,7 @@ def test_a_store_that_stays_busy_is_unavailable() -> None:
 )
 def test_a_table_that_does_not_answer_is_unavailable(code: str) -> None:
     with pytest.raises(Unavailable):
-        failing_registry(Failing(client_error(code))).bind_shop("my-store", "flexype", "my-store.com")
+        failing_registry(Failing(client_error(code))).bind_shop("my-store", "flexype", SHOPS)
 
 
 def test_a_fault_of_ours_is_not_taken_for_an_outage() -> None:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -10,21 +9,20 @@ from checkout_recovery.subscriptions.store import (
     QuietHours,
     Store,
     StoreSettings,
-    canonical_shop,
 )
 
 NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
 ID, DOMAIN, SHOPIFY = "12345", "my-store.com", "my-store.myshopify.com"
 
-Bind = Callable[[str, str, str], bool]
+Shops = tuple[str, ...]
 
 
-def store(store_id: str = "my-store", domains: tuple[str, ...] = (), shop: str | None = None) -> Store:
+def store(store_id: str = "my-store", domains: Shops = (), shops: Shops = ()) -> Store:
     return Store(
         store_id=store_id,
         settings=StoreSettings(domains=list(domains)),
         token_hash="0" * 64,
-        providers={"flexype": ProviderSettings(configured_at=NOW, secret_version=1, shop=shop)},
+        providers={"flexype": ProviderSettings(configured_at=NOW, secret_version=1, shops=shops)},
         revision=1,
         created_at=NOW,
         updated_at=NOW,
@@ -35,11 +33,11 @@ class Binding:
     """What was bound; answers as the registry would."""
 
     def __init__(self, *, succeeds: bool = True) -> None:
-        self.bound: list[tuple[str, str, str]] = []
+        self.bound: list[tuple[str, str, Shops]] = []
         self._succeeds = succeeds
 
-    def __call__(self, store_id: str, provider: str, shop: str) -> bool:
-        self.bound.append((store_id, provider, shop))
+    def __call__(self, store_id: str, provider: str, shops: Shops) -> bool:
+        self.bound.append((store_id, provider, shops))
         return self._succeeds
 
 
@@ -47,7 +45,7 @@ class Binding:
     ("known", "shops", "fits"),
     [
         (store(), set(), True),
-        (store(shop=SHOPIFY), set(), True),
+        (store(shops=(SHOPIFY,)), set(), True),
         (store(domains=(DOMAIN,)), {ID, DOMAIN}, True),
         (store(domains=(DOMAIN,)), {"www." + DOMAIN}, True),
         (store(domains=("www." + DOMAIN,)), {DOMAIN}, True),
@@ -58,9 +56,13 @@ class Binding:
         (store("My-Store.com"), {DOMAIN}, True),
         (store("my-store.com"), {"other.com"}, False),
         (store("my-store.com", domains=("other.com",)), {"other.com"}, True),
-        (store(shop=SHOPIFY), {SHOPIFY, ID}, True),
-        (store(shop=SHOPIFY), {"other.myshopify.com"}, False),
-        (store(domains=(DOMAIN,), shop="other.com"), {DOMAIN}, True),
+        (store(shops=(SHOPIFY,)), {SHOPIFY, ID}, True),
+        (store(shops=(SHOPIFY,)), {"other.myshopify.com"}, False),
+        (store(shops=(ID, DOMAIN, SHOPIFY)), {ID}, True),
+        (store(shops=(ID, DOMAIN, SHOPIFY)), {"www." + DOMAIN}, True),
+        (store(shops=(ID, DOMAIN, SHOPIFY)), {"67890"}, False),
+        (store(domains=(DOMAIN,), shops=("other.com",)), {DOMAIN}, True),
+        (store(domains=(DOMAIN,), shops=("other.com",)), {"other.com"}, False),
     ],
 )
 def test_a_request_is_about_the_shop_that_it_names(known: Store, shops: set[str], fits: bool) -> None:
@@ -70,29 +72,26 @@ def test_a_request_is_about_the_shop_that_it_names(known: Store, shops: set[str]
 
 
 @pytest.mark.parametrize("succeeds", [True, False])
-def test_the_first_shop_named_is_bound(succeeds: bool) -> None:
+def test_the_first_shop_named_is_bound_by_all_its_names(succeeds: bool) -> None:
     bind = Binding(succeeds=succeeds)
-    assert store().is_named_by("flexype", {ID, DOMAIN, SHOPIFY}, bind) is succeeds
-    assert bind.bound == [("my-store", "flexype", SHOPIFY)]
+    assert store().is_named_by("flexype", {ID, "www." + DOMAIN, SHOPIFY}, bind) is succeeds
+    assert bind.bound == [("my-store", "flexype", (ID, DOMAIN, SHOPIFY))]
 
 
 def test_each_provider_binds_for_itself() -> None:
     bind = Binding()
-    assert store(shop=SHOPIFY).is_named_by("shopify", {"other.com"}, bind)
-    assert bind.bound == [("my-store", "shopify", "other.com")]
+    assert store(shops=(SHOPIFY,)).is_named_by("shopify", {"other.com"}, bind)
+    assert bind.bound == [("my-store", "shopify", ("other.com",))]
 
 
-@pytest.mark.parametrize(
-    ("shops", "canonical"),
-    [
-        ([ID, DOMAIN, SHOPIFY], SHOPIFY),
-        ([SHOPIFY, "a.myshopify.com", DOMAIN], "a.myshopify.com"),
-        ([ID, DOMAIN], DOMAIN),
-        (["b", "a"], "a"),
-    ],
-)
-def test_the_name_to_remember_does_not_depend_on_their_order(shops: list[str], canonical: str) -> None:
-    assert canonical_shop(shops) == canonical_shop(list(reversed(shops))) == canonical
+@pytest.mark.parametrize("known", [store(), store(shops=(SHOPIFY,)), store(domains=(DOMAIN,))])
+@pytest.mark.parametrize("name", ["x" * 254, "x" * 240_000, "www." + "x" * 250])
+def test_a_name_that_is_too_long_counts_for_nothing(known: Store, name: str) -> None:
+    bind = Binding()
+    assert not known.is_named_by("flexype", {name}, bind)
+    assert bind.bound == []
+    assert known.is_named_by("flexype", {name, DOMAIN, SHOPIFY}, bind)
+    assert name not in str(bind.bound)
 
 
 @pytest.mark.parametrize("store_id", ["a", "A.b_c-9", "9", "a" * 64])

@@ -17,8 +17,8 @@ class Answer(BaseModel):
 
 class ProviderAnswer(Answer):
     recipe: Recipe
-    shop: str | None
-    """The shop that the provider's first authentic request named."""
+    shops: list[str]
+    """The names of the shop that the provider's first authentic request named; empty until there was one."""
     configured_at: datetime
 
 
@@ -33,7 +33,9 @@ class StoreAnswer(Answer):
     @classmethod
     def of(cls, store: Store) -> Self:
         providers = {
-            name: ProviderAnswer(recipe=known.recipe, shop=known.shop, configured_at=known.configured_at)
+            name: ProviderAnswer(
+                recipe=known.recipe, shops=list(known.shops), configured_at=known.configured_at
+            )
             for name, known in store.providers.items()
         }
         return cls(

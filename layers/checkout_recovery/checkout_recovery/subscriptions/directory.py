@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 
-from checkout_recovery.errors import MalformedRequest
+from checkout_recovery.errors import MalformedRequest, Unauthenticated
 from checkout_recovery.providers.provider import Credentials
 from checkout_recovery.secrets import Secrets, provider_secret
 from checkout_recovery.subscriptions.store import STORE_ID, Store
@@ -68,9 +68,12 @@ class StoreDirectory:
 
         Raises:
             MalformedRequest: it is another.
+            Unauthenticated: the store is gone by now, or it is another that agreed nothing with the provider.
         """
         if store.is_named_by(provider, shops, self._registry.bind_shop):
             return
         current = self.refresh(store.store_id)
-        if current is None or not current.is_named_by(provider, shops, self._registry.bind_shop):
+        if current is None or provider not in current.providers:
+            raise Unauthenticated
+        if not current.is_named_by(provider, shops, self._registry.bind_shop):
             raise MalformedRequest("The shop that the body names is not the store that the path names.")

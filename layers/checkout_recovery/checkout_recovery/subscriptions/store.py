@@ -13,12 +13,15 @@ from checkout_recovery.signing import Recipe
 STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 """What a store may be called: it is part of a path, of a table's key and of a parameter's name."""
 
-_SHOPIFY = ".myshopify.com"
+_MAX_NAME_CHARS = 253
+"""Of a domain name. A shop's name that is longer is none."""
 
 Domain = Annotated[
     str,
     StringConstraints(
-        to_lower=True, max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)+$"
+        to_lower=True,
+        max_length=_MAX_NAME_CHARS,
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)+$",
     ),
 ]
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -67,8 +70,8 @@ class ProviderSettings:
     secret_version: int
     """The version that a cached secret must have to be current (see `secrets`)."""
     recipe: Recipe = Recipe.BASE64_BODY
-    shop: str | None = None
-    """The shop that the provider's first authentic request named."""
+    shops: tuple[str, ...] = ()
+    """The names of the shop that the provider's first authentic request named, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +89,13 @@ class Store:
     updated_at: datetime
 
     def is_named_by(
-        self, provider: str, shops: Collection[str], bind: Callable[[str, str, str], bool]
+        self, provider: str, shops: Collection[str], bind: Callable[[str, str, tuple[str, ...]], bool]
     ) -> bool:
         """Whether an authentic request that names `shops` may be about this store.
 
         Where the store's domains are known, it must name one of them. Otherwise the first shop that a
-        provider names is trusted and bound, and every later request of that provider must name it.
+        provider names is trusted and bound by all its names, and every later request of that provider must
+        name one of these. Names that are too long count for nothing.
 
         Args:
             provider: whose request it is.
@@ -100,22 +104,16 @@ class Store:
         """
         if not shops:
             return True
-        if domains := self._domains():
-            return not domains.isdisjoint(map(_bare, shops))
-        known = self.providers.get(provider)
-        if known and known.shop:
-            return _bare(known.shop) in set(map(_bare, shops))
-        return bind(self.store_id, provider, canonical_shop(shops))
+        names = {_bare(shop) for shop in shops if len(shop) <= _MAX_NAME_CHARS}
+        agreed = self.providers.get(provider)
+        if known := self._domains() or (agreed.shops if agreed else ()):
+            return not names.isdisjoint(known)
+        return bool(names) and bind(self.store_id, provider, tuple(sorted(names)))
 
     def _domains(self) -> frozenset[str]:
         if self.settings.domains:
             return frozenset(map(_bare, self.settings.domains))
         return frozenset({_bare(self.store_id.lower())}) if "." in self.store_id else frozenset()
-
-
-def canonical_shop(shops: Collection[str]) -> str:
-    """The one of a shop's names to remember: the one that most of a provider's requests repeat."""
-    return min(shops, key=lambda shop: (not shop.endswith(_SHOPIFY), "." not in shop, shop))
 
 
 def _bare(shop: str) -> str:

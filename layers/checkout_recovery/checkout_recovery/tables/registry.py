@@ -90,7 +90,7 @@ class RegistryTable:
     def put_provider(
         self, store_id: str, provider: str, before: ProviderSettings | None, after: ProviderSettings
     ) -> None:
-        """Replaces what is agreed with one provider, but for the shop: a bound shop stays bound.
+        """Replaces what is agreed with one provider, but for the shop: once bound it stays bound.
 
         Raises:
             Conflict: the store is gone, or the secret is no longer as it was in `before`.
@@ -105,7 +105,7 @@ class RegistryTable:
                 " AND attribute_not_exists(providers.#provider)",
             )
         else:
-            fields.pop("shop", None)
+            fields.pop("shops", None)
             self._update_store(
                 store_id,
                 "SET " + ", ".join(f"providers.#provider.{name} = :{name}" for name in fields),
@@ -114,16 +114,17 @@ class RegistryTable:
                 " AND providers.#provider.secret_version = :before",
             )
 
-    def bind_shop(self, store_id: str, provider: str, shop: str) -> bool:
-        """Remembers the first shop that a provider names; returns whether it is the one remembered now."""
+    def bind_shop(self, store_id: str, provider: str, shops: tuple[str, ...]) -> bool:
+        """Remembers the names of the first shop that a provider speaks of; returns whether they are now."""
         try:
             self._update_store(
                 store_id,
-                "SET providers.#provider.shop = :shop",
-                {"shop": shop},
+                "SET providers.#provider.shops = :shops",
+                {"shops": list(shops)},
                 provider,
                 " AND attribute_exists(providers.#provider)"
-                " AND (attribute_not_exists(providers.#provider.shop) OR providers.#provider.shop = :shop)",
+                " AND (attribute_not_exists(providers.#provider.shops)"
+                " OR providers.#provider.shops = :shops)",
             )
         except Conflict:
             return False
@@ -362,13 +363,13 @@ def _settings_item(settings: StoreSettings) -> dict[str, Any]:
 
 
 def _provider_item(provider: ProviderSettings) -> dict[str, Any]:
-    fields = {
+    bound = {"shops": list(provider.shops)} if provider.shops else {}
+    return {
         "configured_at": provider.configured_at.isoformat(),
         "secret_version": provider.secret_version,
         "recipe": provider.recipe.value,
-        "shop": provider.shop,
+        **bound,
     }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _store(item: Mapping[str, Any]) -> Store:
@@ -390,7 +391,7 @@ def _provider(fields: Mapping[str, Any]) -> ProviderSettings:
         configured_at=datetime.fromisoformat(fields["configured_at"]),
         secret_version=fields["secret_version"],
         recipe=Recipe(fields["recipe"]),
-        shop=fields.get("shop"),
+        shops=tuple(fields.get("shops", ())),
     )
 
 
