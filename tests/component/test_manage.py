@@ -248,6 +248,10 @@ def test_a_store_may_not_be_called_everything(call: Call, store_id: str) -> None
             {"quiet_hours": {"start": "24:00", "end": "09:00", "timezone": "Asia/Kolkata"}},
             "quiet_hours.start",
         ),
+        (
+            {"quiet_hours": {"start": "21:00", "end": "09:00", "timezone": "Asia/Atlantis"}},
+            "quiet_hours.timezone",
+        ),
         ({"checkout_retention_days": 0}, "checkout_retention_days"),
         ({"domains": ["https://my-store.com"]}, "domains.0"),
         ({"abandon_after": 900}, "abandon_after"),

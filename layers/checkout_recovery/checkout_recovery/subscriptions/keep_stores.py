@@ -1,8 +1,9 @@
 """Stores: registered, set, given their providers' secrets, and removed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from zoneinfo import available_timezones
 
 from checkout_recovery.errors import Conflict, FieldError, MalformedRequest, NotFound
 from checkout_recovery.providers import PROVIDERS
@@ -54,13 +55,15 @@ class StoreKeeper:
             new_token: gives a store that is there a new token in place of its old one.
 
         Raises:
-            MalformedRequest: no store can be called that.
+            MalformedRequest: no store can be called that, or there is no such time zone.
             Conflict: somebody else is registering it at this moment.
         """
         if not STORE_ID.fullmatch(store_id):
             raise MalformedRequest(
                 errors=[FieldError("store_id", "1 to 64 letters, digits, dots, dashes or underscores")]
             )
+        if faults := zone_faults(settings, available_timezones()):
+            raise MalformedRequest(errors=faults)
         store = self._registry.store(store_id)
         return self._replace(store, settings, new_token) if store else self._create(store_id, settings)
 
@@ -140,6 +143,17 @@ class StoreKeeper:
             + [subscription_secret(store_id, subscription_id) for subscription_id in subscription_ids]
         )
         self._registry.delete_subscriptions(store_id, subscription_ids)
+
+
+def zone_faults(settings: StoreSettings, zones: Collection[str]) -> list[FieldError]:
+    """Checks the time zone by the zones that this machine knows; where it knows none, its form has to do.
+
+    Not a rule of `StoreSettings`: what is stored must stay readable whatever a machine knows.
+    """
+    quiet = settings.quiet_hours
+    if quiet is None or not zones or quiet.timezone in zones:
+        return []
+    return [FieldError("quiet_hours.timezone", "No such IANA time zone; one is Asia/Kolkata")]
 
 
 def _is_being_written(known: ProviderSettings, held: Secret | None, now: datetime) -> bool:
