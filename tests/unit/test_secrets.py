@@ -196,10 +196,11 @@ def test_what_does_not_exist_is_absent_and_not_asked_for_again_at_once(
 
 
 def test_what_is_known_to_exist_is_never_remembered_as_absent(ssm: FakeSsm, secrets: Secrets) -> None:
-    assert key_of(secrets, 0) is None
-    assert key_of(secrets, 1) is None
-    written(ssm, NAME, "made", 1)
-    assert key_of(secrets, 1) == "made"
+    assert secrets.get("a") is secrets.get("a", 1) is secrets.get("b", 1) is None
+    written(ssm, "a", "made", 1)
+    written(ssm, "b", "made", 1)
+    assert secrets.get("a", 1)
+    assert secrets.get("b")
 
 
 def test_a_secret_that_is_put_is_no_longer_absent(secrets: Secrets) -> None:
