@@ -3,6 +3,7 @@
 CheckoutRecoveryError
 ├── ProblemError              answered to an HTTP caller as application/problem+json
 │   ├── MalformedRequest      422  authentic, but not understood
+│   │   └── JsonError                  not JSON that can be kept faithfully (in `json_codec`)
 │   ├── Unauthenticated       401  no proof of who sends, or no such store: the caller cannot tell
 │   ├── Forbidden             403  a valid token for something else
 │   ├── NotFound              404

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 import simplejson
 
+from checkout_recovery.errors import MalformedRequest
+
 MAX_DEPTH = 32
 MAX_NUMBER_CHARS = 40
 MAX_EXPONENT = 30
@@ -18,37 +20,37 @@ _encoder = simplejson.JSONEncoder(
 )
 
 
-class JsonError(ValueError):
-    """The bytes are not JSON that can be kept faithfully; the message holds no part of them."""
+class JsonError(MalformedRequest):
+    """The bytes are not JSON that can be kept faithfully; the detail holds no part of them."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise JsonError("an object repeats a key")
+        raise JsonError("An object repeats a key.")
     return members
 
 
 def _integer(literal: str) -> int:
     if len(literal) > MAX_NUMBER_CHARS:
-        raise JsonError("a number has too many digits")
+        raise JsonError("A number has too many digits.")
     return int(literal)
 
 
 def _decimal(literal: str) -> Decimal:
     if len(literal) > MAX_NUMBER_CHARS:
-        raise JsonError("a number has too many digits")
+        raise JsonError("A number has too many digits.")
     try:
         number = Decimal(literal)
     except InvalidOperation:  # an exponent beyond what `decimal` itself can hold
-        raise JsonError("a number is out of range") from None
+        raise JsonError("A number is out of range.") from None
     if abs(number.adjusted()) > MAX_EXPONENT:  # zero too: 0e-999999 written out has a million digits
-        raise JsonError("a number is out of range")
+        raise JsonError("A number is out of range.")
     return number
 
 
 def _constant(_: str) -> NoReturn:
-    raise JsonError("NaN and Infinity are not JSON")
+    raise JsonError("NaN and Infinity are not JSON.")
 
 
 _decoder = simplejson.JSONDecoder(
@@ -70,13 +72,11 @@ def parse(body: bytes) -> Any:
     try:
         value = _decoder.decode(body.decode("utf-8"))
     except UnicodeDecodeError:
-        raise JsonError("the body is not UTF-8") from None
+        raise JsonError("The body is not UTF-8.") from None
     except RecursionError:
-        raise JsonError("the body is nested too deeply") from None
-    except JsonError:
-        raise
+        raise JsonError("The body is nested too deeply.") from None
     except ValueError:
-        raise JsonError("the body is not JSON") from None
+        raise JsonError("The body is not JSON.") from None
     if _may_be_unfit(body):
         _check(value, MAX_DEPTH)
     return value
@@ -94,13 +94,13 @@ def _check(value: Any, depth: int) -> None:
             _check_encodable(value)
     elif isinstance(value, dict):
         if not depth:
-            raise JsonError("the body is nested too deeply")
+            raise JsonError("The body is nested too deeply.")
         for key, member in value.items():
             _check(key, depth)
             _check(member, depth - 1)
     elif isinstance(value, list):
         if not depth:
-            raise JsonError("the body is nested too deeply")
+            raise JsonError("The body is nested too deeply.")
         for member in value:
             _check(member, depth - 1)
 
@@ -109,7 +109,7 @@ def _check_encodable(text: str) -> None:
     try:
         text.encode()  # in C: a loop over the characters takes fifty times as long
     except UnicodeEncodeError:
-        raise JsonError("a string holds half a surrogate pair") from None
+        raise JsonError("A string holds half a surrogate pair.") from None
 
 
 def parse_own(text: str) -> Any:

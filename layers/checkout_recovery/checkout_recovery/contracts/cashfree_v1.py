@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout
-from checkout_recovery.checkout.snapshot import Address, Cart, Consent, Details, Item, Shop, Variant
+from checkout_recovery.checkout.snapshot import Address, Cart, Details, Item, Shop, Variant
 from checkout_recovery.contracts.contract import Attempt, Contract
-from checkout_recovery.contracts.wire import Body, encode, event_of, full_name, instant, put_back
+from checkout_recovery.contracts.wire import OPT_IN, Body, encode, event_of, full_name, instant, put_back
 from checkout_recovery.signing import sign
 
 TOPIC, VERSION = "abandonedCheckout", "v1"
@@ -20,7 +20,6 @@ USER_AGENT = "Ecom360-v1"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _URL_CHARS = "%/:?#[]@!$&'()*+,;=~"
-_OPT_IN = {Consent.GRANTED: True, Consent.DENIED: False, None: None}
 _NO_CART, _NO_SHOP = Cart(), Shop()
 
 
@@ -36,7 +35,7 @@ def render(checkout: Checkout) -> bytes:
         "abandoned_at": instant(checkout.abandoned_at),
         "store": _store(details.shop or _NO_SHOP),
         "customer": _customer(details),
-        "marketing_opt_in": _OPT_IN[details.consent],
+        "marketing_opt_in": OPT_IN[details.consent],
         "address": _address(details.address) if details.address else None,
         "cart": _cart(details.cart or _NO_CART),
     }

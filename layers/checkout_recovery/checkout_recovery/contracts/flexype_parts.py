@@ -12,13 +12,12 @@ from checkout_recovery.checkout.snapshot import (
     Attribution,
     Cart,
     Client,
-    Consent,
     Details,
     Item,
     Shop,
     Variant,
 )
-from checkout_recovery.contracts.wire import Body, instant, known, put_back
+from checkout_recovery.contracts.wire import OPT_IN, Body, instant, known, put_back
 
 TOPIC = "ACR_CHECKOUT"
 EVENTS = (
@@ -32,7 +31,6 @@ NO_CART, NO_SHOP, NO_CLIENT, NO_ATTRIBUTION = Cart(), Shop(), Client(), Attribut
 
 _LARGEST_EXACT = 2**53 - 1
 _LARGEST_EXACT_DIGITS = 16
-_OPT_IN = {Consent.GRANTED: True, Consent.DENIED: False, None: None}
 _NO_VARIANT = Variant()
 
 
@@ -136,7 +134,7 @@ def additional(checkout: Checkout, details: Details, cart: Cart) -> Body:
     """What neither version has a place for."""
     return known(
         currency=cart.currency,
-        marketing_opt_in=_OPT_IN[details.consent],
+        marketing_opt_in=OPT_IN[details.consent],
         cart_token=details.cart_token,
         order_id=details.order_id,
         completed_at=instant(details.completed_at or checkout.purchased_at),

@@ -8,8 +8,11 @@ from typing import Any
 from checkout_recovery import json_codec
 from checkout_recovery.checkout.event import Event
 from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.checkout.snapshot import Consent
 
 Body = dict[str, Any]
+OPT_IN = {Consent.GRANTED: True, Consent.DENIED: False, None: None}
+"""Consent as the providers' contracts write it."""
 EXTRA = "extra"
 
 

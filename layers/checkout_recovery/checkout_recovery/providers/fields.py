@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from checkout_recovery.checkout.money import parse_amount
 from checkout_recovery.errors import FieldError, MalformedRequest
-from checkout_recovery.json_codec import JsonError, parse
+from checkout_recovery.json_codec import parse
 
 MAX_KEY_BYTES = 512
 """The longest id of a checkout. DynamoDB's sort keys hold 1,024 bytes."""
@@ -47,12 +47,9 @@ class Fields:
         Raises:
             MalformedRequest: not a JSON object.
         """
-        try:
-            value = parse(body)
-        except JsonError as error:
-            raise MalformedRequest(str(error)) from None
+        value = parse(body)
         if not isinstance(value, dict):
-            raise MalformedRequest("the body is not a JSON object")
+            raise MalformedRequest("The body is not a JSON object.")
         return cls(value)
 
     @property

@@ -28,7 +28,7 @@ from checkout_recovery.checkout.snapshot import (
     Snapshot,
 )
 from checkout_recovery.errors import FieldError, MalformedRequest
-from checkout_recovery.json_codec import JsonError, parse
+from checkout_recovery.json_codec import parse
 from checkout_recovery.providers.cart import MAX_LINES
 from checkout_recovery.providers.fields import (
     FINER_THAN_MICROSECONDS,
@@ -266,8 +266,6 @@ def read_own(body: bytes) -> Notice:
     """
     try:
         told = CheckoutSnapshot.model_validate(parse(body))
-    except JsonError as error:
-        raise MalformedRequest(str(error)) from None
     except ValidationError as error:
         raise MalformedRequest("The snapshot does not fit the schema.", _field_errors(error)) from None
     return Notice(frozenset(), (_snapshot(told),))

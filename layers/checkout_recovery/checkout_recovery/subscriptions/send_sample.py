@@ -26,6 +26,7 @@ _STATUS = {
     EventType.COMPLETED: Status.COMPLETED,
     EventType.RECOVERED: Status.RECOVERED,
 }
+_AFTER_ABANDONMENT = (EventType.ABANDONED, EventType.RESUMED, EventType.RECOVERED)
 
 
 class SampleSender:
@@ -84,7 +85,7 @@ def sample_checkout(store_id: str, event: EventType, now: datetime) -> Checkout:
         details=_details(checkout_id, "COMPLETED" if bought else "PAYMENT_LOADED"),
         created_at=now,
         updated_at=now,
-        abandoned_at=now if event is EventType.ABANDONED else None,
+        abandoned_at=now if event in _AFTER_ABANDONMENT else None,
         purchased_at=now if bought else None,
     )
 
