@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import permutations
 
 import pytest
 
@@ -129,6 +130,23 @@ class TestMerging:
         expected = Phone(number="98765 43210", dial_code="91", e164="+919876543210")
         assert applied(NEW, first, second).details.phone == expected
         assert applied(NEW, second, first).details.phone == expected
+
+    @pytest.mark.parametrize("order", list(permutations(range(4))))
+    def test_a_borrowed_dial_code_does_not_depend_on_the_order(self, order: tuple[int, ...]) -> None:
+        phones = [
+            Phone.of("9876543210", "91"),
+            Phone.of("2015550123", "1"),
+            Phone.of("9876543210", "44"),
+            Phone.of("9876543210"),
+        ]
+        told = [telling(minute(at), phone=phone) for at, phone in enumerate(phones)]
+        expected = Phone(number="9876543210", dial_code="44", e164=phones[2].e164)
+        assert applied(NEW, *(told[at] for at in order)).details.phone == expected
+
+    def test_a_country_that_is_told_is_not_mixed_with_another(self) -> None:
+        first, second = Phone.of("9876543210", "91"), Phone.of("9876543210", "44")
+        checkout = applied(NEW, telling(minute(1), phone=first), telling(minute(2), phone=second))
+        assert checkout.details.phone == second
 
     def test_another_number_does_not_inherit_the_dial_code(self) -> None:
         whole, other = Phone.of("9876543210", "91"), Phone.of("2015550123")

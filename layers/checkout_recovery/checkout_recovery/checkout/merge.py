@@ -16,7 +16,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours a provider's clock may be before its time is not believed."""
 
 _RANK = {stage: rank for rank, stage in enumerate(FUNNEL, start=1)}
-_PHONE, _ADDRESS, _CART = "phone", "address.", "cart."
+_PHONE, _WHOLE_PHONE, _ADDRESS, _CART = "phone", "whole_phone", "address.", "cart."
 _SAYS_NOTHING: tuple[Any, ...] = (None, {}, [])
 _NO_ADDRESS, _NO_CART = Address(), Cart()
 
@@ -52,33 +52,29 @@ def digest_of(stamp: str) -> str:
 def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details, stamp: str) -> Merged:
     """Merges a telling into what is held, whose parts have the stamp `newest` unless `sources` names one."""
     values, tells = _flatten(held), _flatten(told)
-    if stamp > newest and values.keys() <= tells.keys() and _is_whole(told, values):
+    if stamp > newest and values.keys() <= tells.keys() and _is_whole(told):
         return Merged(told, {})  # the usual case: a newer telling that leaves nothing out
     stamps = {part: sources.get(part, newest) for part in values}
     for part, value in tells.items():
         if part not in values or stamp > stamps[part]:
-            values[part], stamps[part] = _with_memory(part, value, values), stamp
-        else:
-            values[part] = _with_memory(part, values[part], tells)
+            values[part], stamps[part] = value, stamp
     newest = max(newest, stamp)
     return Merged(_unflatten(values), {part: s for part, s in stamps.items() if s != newest})
 
 
-def _is_whole(told: Details, values: Mapping[str, Any]) -> bool:
-    """Whether a telling can stand as it is: no part in it is empty, and its phone needs no memory."""
-    return (
-        told.address != _NO_ADDRESS and told.cart != _NO_CART and values.get(_PHONE, told.phone) == told.phone
-    )
-
-
-def _with_memory(part: str, newer: Any, older: Mapping[str, Any]) -> Any:
-    """The newer value; of a phone, with the dial code that an older telling of the same number gave."""
-    return newer.completed_by(older[_PHONE]) if part == _PHONE and _PHONE in older else newer
+def _is_whole(told: Details) -> bool:
+    """Whether a telling can stand as it is: no part in it is empty, and its phone lacks no country."""
+    phone = told.phone
+    return told.address != _NO_ADDRESS and told.cart != _NO_CART and (phone is None or phone.is_whole)
 
 
 def _flatten(details: Details) -> dict[str, Any]:
-    """Every part that is told. A cart with lines tells also what it leaves out."""
+    """Every part that is told. A cart with lines tells also what it leaves out; a phone, also its country."""
     parts = {name: value for name, value in details if value is not None and value != {}}
+    if _WHOLE_PHONE in parts:
+        parts[_PHONE] = parts[_PHONE].bare()  # its country is that of the whole one
+    elif _PHONE in parts and parts[_PHONE].is_whole:
+        parts[_WHOLE_PHONE] = parts[_PHONE]
     address, cart = parts.pop("address", None), parts.pop("cart", None)
     if address is not None:
         parts |= {_ADDRESS + name: value for name, value in address if value is not None and value != {}}
@@ -98,6 +94,10 @@ def _unflatten(parts: Mapping[str, Any]) -> Details:
             nested[prefix + dot][name] = value
         else:
             plain[part] = value
+    if _PHONE in plain and plain[_PHONE].is_whole:
+        plain.pop(_WHOLE_PHONE)  # the newest phone is the newest whole one
+    elif _WHOLE_PHONE in plain:
+        plain[_PHONE] = plain[_PHONE].completed_by(plain[_WHOLE_PHONE])
     if nested[_ADDRESS]:
         plain["address"] = Address.model_construct(**nested[_ADDRESS])
     if nested[_CART]:

@@ -26,14 +26,20 @@ class Phone(BaseModel):
         """Builds a phone; `international` is the provider's own full form, where it sends one."""
         return cls(number=number, dial_code=dial_code, e164=_e164(number, dial_code, international))
 
-    def completed_by(self, other: "Phone") -> "Phone":
-        """Adds what another telling of the same number knew of it: a dial code once told is not lost."""
-        if _digits(self.number) != _digits(other.number):
+    @property
+    def is_whole(self) -> bool:
+        """Whether its country was told with it."""
+        return self.dial_code is not None or self.e164 is not None
+
+    def bare(self) -> "Phone":
+        """The number as it was typed, without its country."""
+        return Phone(number=self.number)
+
+    def completed_by(self, whole: "Phone") -> "Phone":
+        """Takes the country from another telling of the same number; of another number, it could be wrong."""
+        if self.is_whole or not _is_same_number(self.number, whole):
             return self
-        dial_code, e164 = self.dial_code or other.dial_code, self.e164 or other.e164
-        if (dial_code, e164) == (self.dial_code, self.e164):
-            return self
-        return self.model_copy(update={"dial_code": dial_code, "e164": e164})
+        return self.model_copy(update={"dial_code": whole.dial_code, "e164": whole.e164})
 
     @property
     def country_code(self) -> str | None:
@@ -43,8 +49,17 @@ class Phone(BaseModel):
         return str(phonenumbers.parse(self.e164).country_code) if self.e164 else None
 
 
+def _is_same_number(number: str, whole: Phone) -> bool:
+    digits = _digits(number)
+    if not digits:
+        return False
+    national = phonenumbers.national_significant_number(phonenumbers.parse(whole.e164)) if whole.e164 else ""
+    return digits in (_digits(whole.number), national)
+
+
 def _digits(number: str) -> str:
-    return "".join(filter(str.isdigit, number))
+    """A number's digits without the zeros that some countries dial before it."""
+    return "".join(filter(str.isdigit, number)).lstrip("0")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -52,8 +67,9 @@ def _e164(number: str, dial_code: str | None, international: str | None) -> str 
     code = (dial_code or "").strip().lstrip("+")
     candidates = [international or "", number]
     if code.isdigit():
-        # Some senders repeat the dial code inside the number: try it as it stands last.
-        candidates += [f"+{code}{number}", f"+{number}"]
+        candidates.append(f"+{code}{number}")
+        if number.startswith(code):  # some senders repeat the dial code inside the number
+            candidates.append(f"+{number}")
     for candidate in candidates:
         if candidate.strip().startswith("+") and (e164 := _valid(candidate)):
             return e164

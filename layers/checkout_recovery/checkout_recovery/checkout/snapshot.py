@@ -158,6 +158,8 @@ class Details(Part):
     """Every part that a snapshot may tell and a checkout holds; of each, the newest telling wins."""
 
     phone: Phone | None = None
+    whole_phone: Phone | None = None
+    """The phone that was last told with its country, where `phone` itself was told without."""
     email: str | None = None
     name: str | None = None
     first_name: str | None = None
