@@ -281,7 +281,7 @@ class TestMoney:
         assert cart is not None
         assert cart.total is None
 
-    @pytest.mark.parametrize("lines", [{}, None, "none"])
+    @pytest.mark.parametrize("lines", [{}, None, "none", [None]])
     def test_lines_that_are_none_do_not_empty_the_cart(self, lines: object) -> None:
         cart = snapshot_of(fixture("lines", old(cart_items=lines), x_event_id="wh_9")).details.cart
         assert cart is not None

@@ -59,6 +59,7 @@ def test_null_and_empty_text_say_nothing() -> None:
 
 def test_blank_text_says_nothing() -> None:
     assert snapshot_of(email=" ", name="\t", phone="  ") == Snapshot(checkout_id="cart-42")
+    assert snapshot_of(phone={"number": " ", "dial_code": "91"}) == Snapshot(checkout_id="cart-42")
 
 
 def test_a_cart_may_not_have_endless_lines() -> None:

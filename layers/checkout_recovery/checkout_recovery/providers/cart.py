@@ -15,12 +15,14 @@ MAX_LINES = 1000
 
 
 def lines_of(fields: Fields, name: str) -> list[Fields] | None:
-    """Takes the lines of a cart out; None where there is no array of them.
+    """Takes the lines of a cart out; None where there is no array of them, or one of nothing but strays.
 
     Raises:
         MalformedRequest: there are more than `MAX_LINES`.
     """
     lines = fields.objects(name)
+    if lines == [] and name in fields.left:
+        return None  # there is something, but no line in it
     if lines is not None and len(lines) > MAX_LINES:
         raise refusal(name, f"may have at most {MAX_LINES} lines")
     return lines

@@ -78,7 +78,8 @@ def _moment(value: Any) -> datetime | None:
 
 def _phone(value: Any) -> Any:
     """A phone is an object, or the number alone."""
-    if _is_blank(value):
+    number = value.get("number") if isinstance(value, dict) else value
+    if _is_blank(number):
         return None
     return {"number": value} if isinstance(value, str) else value
 
