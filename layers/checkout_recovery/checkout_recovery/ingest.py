@@ -4,7 +4,9 @@ An answer of 200 means that every snapshot in the request is durable. A request 
 understood is kept before it is refused, so nothing that a provider really sent is lost.
 """
 
+import random
 import secrets as randomness
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,8 +22,10 @@ from checkout_recovery.subscriptions.directory import StoreDirectory
 from checkout_recovery.subscriptions.store import Store
 from checkout_recovery.tables.checkouts import CheckoutTable, Outdated
 
-_ATTEMPTS = 8
+_ATTEMPTS = 16
 """How often a snapshot is applied anew because its checkout moved on meanwhile."""
+_PAUSE_SECONDS = 0.005
+"""Spreads those who write one checkout at once; grows with each attempt."""
 
 _NO_CREDENTIALS = Credentials(secrets=(randomness.token_hex(32),))
 """Compared against where there is no store, so that an unknown store takes as long as a wrong signature."""
@@ -111,7 +115,7 @@ class Ingest:
         abandon_after = timedelta(seconds=store.settings.abandon_after_seconds)
         retention = timedelta(days=store.settings.checkout_retention_days or self._retention_days)
         checkout = self._checkouts.load(store.store_id, snapshot.checkout_id)
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             changed = checkout.apply(snapshot, now, abandon_after)
             if isinstance(changed, Unchanged):
                 return Result(changed.value, checkout.checkout_id, checkout.sequence)
@@ -119,6 +123,7 @@ class Ingest:
                 self._checkouts.save(changed, now + retention)
             except Outdated as outdated:
                 checkout = outdated.current
+                time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - hides nothing
                 continue
             return Result("applied", changed.checkout_id, changed.sequence)
         raise Unavailable("The checkout is being written by many at once.")
