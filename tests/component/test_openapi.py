@@ -33,7 +33,7 @@ def test_the_committed_document_is_what_the_code_says() -> None:
 
 
 def test_the_document_is_valid_openapi_3_1() -> None:
-    OpenAPIV31SpecValidator(document()).validate()
+    assert list(OpenAPIV31SpecValidator(document()).iter_errors()) == []
 
 
 def test_every_route_of_manage_is_described() -> None:

@@ -125,7 +125,10 @@ def test_cashfrees_proof_is_what_others_compute() -> None:
     headers = delivery("abandonedCheckout v1", KEY)[0] | {
         "x-webhook-signature": "CGkRQWYK4xLn6H6eUoirAb7hONeHtd9fIbKeYGJZ48I="
     }
-    local.receiver._CHECKS[CASHFREE]("abandonedCheckout v1", ["test_secret_do_not_use"], headers, body)
+    check = local.receiver._CHECKS[CASHFREE]
+    check("abandonedCheckout v1", ["test_secret_do_not_use"], headers, body)
+    with pytest.raises(Refused):
+        check("abandonedCheckout v1", ["test_secret_do_not_use"], headers, body + b" ")
 
 
 @pytest.mark.parametrize("contract", PROOFS)
