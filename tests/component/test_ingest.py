@@ -21,7 +21,16 @@ from checkout_recovery.secrets import Secret, Secrets, provider_secret
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
 from checkout_recovery.subscriptions.version import next_version
 from functions.ingest import app
-from local.fixtures import DOMAINS, SECRET, STORE_ID, Fixture, fixtures
+from local.fixtures import (
+    DOMAINS,
+    SECRET,
+    SHOPIFY_NEW,
+    SHOPIFY_ORDER,
+    STORE_ID,
+    Fixture,
+    fixtures,
+    shopify,
+)
 
 NOW = datetime(2026, 5, 7, 10, tzinfo=UTC)
 MAX_BODY = 256 * 1024
@@ -278,6 +287,22 @@ def test_a_deleted_checkout_is_found_by_its_number_and_waits_no_longer(handle: H
     (gone,) = results(handle(event("ingest-shopify-checkouts-delete")))
     assert gone == {"status": "applied", "checkout_id": made["checkout_id"], "sequence": 2}
     assert stored(made["checkout_id"]).due_at is None
+
+
+def test_a_deletion_that_comes_first_counts_as_one_that_comes_after(handle: Handle, event: Any) -> None:
+    handle(event("ingest-shopify-checkouts-delete"))
+    (made,) = results(handle(event("ingest-shopify-checkouts-create")))
+    checkout = stored(made["checkout_id"])
+    assert (checkout.discarded, checkout.due_at) == (True, None)
+
+
+def test_an_order_that_names_only_a_number_comes_before_its_checkout(handle: Handle, event: Any) -> None:
+    order = SHOPIFY_ORDER | {"checkout_token": None, "checkout_id": SHOPIFY_NEW["id"]}
+    handle(shopify("order-by-number", "orders/create", order).event)
+    (made,) = results(handle(event("ingest-shopify-checkouts-create")))
+    checkout = stored(made["checkout_id"])
+    assert (checkout.status, checkout.due_at) == ("completed", None)
+    assert checkout.details.order_id == str(SHOPIFY_ORDER["id"])
 
 
 def test_an_order_without_a_checkout_is_taken_and_changes_nothing(handle: Handle, event: Any) -> None:

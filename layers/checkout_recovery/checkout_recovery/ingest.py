@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from checkout_recovery.checkout.lifecycle import Unchanged
+from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
 from checkout_recovery.checkout.snapshot import Snapshot
 from checkout_recovery.errors import MalformedRequest, NotFound, Unauthenticated, Unavailable
 from checkout_recovery.providers import PROVIDERS
@@ -115,10 +115,14 @@ class Ingest:
         abandon_after = timedelta(seconds=store.settings.abandon_after_seconds)
         retention = timedelta(days=store.settings.checkout_retention_days or self._retention_days)
         checkout = self._checkouts.load(store.store_id, snapshot.checkout_id)
+        earlier = self._under_its_second_id(checkout, snapshot)
         for attempt in range(_ATTEMPTS):
             changed = checkout.apply(snapshot, now, abandon_after)
             if isinstance(changed, Unchanged):
                 return Result(changed.value, checkout.checkout_id, checkout.sequence)
+            if earlier:
+                joined = changed.apply(earlier.retold(snapshot.checkout_id), now, abandon_after)
+                changed = changed if isinstance(joined, Unchanged) else joined
             try:
                 self._checkouts.save(changed, now + retention)
             except Outdated as outdated:
@@ -127,6 +131,13 @@ class Ingest:
                 continue
             return Result("applied", changed.checkout_id, changed.sequence)
         raise Unavailable("The checkout is being written by many at once.")
+
+    def _under_its_second_id(self, checkout: Checkout, snapshot: Snapshot) -> Checkout | None:
+        """An order or a deletion that came before the first telling of its checkout, by its second id."""
+        if checkout.sequence or snapshot.alias in (None, snapshot.checkout_id):
+            return None
+        earlier = self._checkouts.load(checkout.store_id, str(snapshot.alias))
+        return earlier if earlier.sequence else None
 
     def _renamed(self, store_id: str, snapshot: Snapshot) -> Snapshot:
         """Some of a provider's events name a checkout by its second id only."""

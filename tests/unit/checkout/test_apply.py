@@ -79,8 +79,10 @@ class TestEvents:
         assert checkout.due_at is None
         assert checkout.details.name == "Asha"
 
-    def test_a_deletion_of_nothing_is_nothing(self) -> None:
-        assert NEW.apply(telling(minute(1), discarded=True), NOW, ABANDON_AFTER) is Unchanged.STALE
+    def test_a_deletion_that_comes_first_is_remembered(self) -> None:
+        deletion, creation = telling(minute(2), discarded=True), telling(minute(1), name="Asha")
+        checkout = applied(NEW, deletion, creation)
+        assert (checkout.discarded, checkout.due_at, checkout.details.name) == (True, None, "Asha")
 
 
 class TestMerging:

@@ -292,6 +292,16 @@ def test_a_write_after_the_purchase_sends_nothing() -> None:
     assert len(world.sent_to) == 1
 
 
+def test_nobody_hears_that_a_checkout_is_gone_of_which_nobody_heard() -> None:
+    world = World(subscription("a"))
+    gone = Checkout(store_id="my-store", checkout_id="c1").apply(
+        Snapshot(checkout_id="c1", event_time=NOW, discarded=True), NOW, timedelta(minutes=15)
+    )
+    assert isinstance(gone, Checkout)
+    assert world(gone) == frozenset()
+    assert world.sent_to == []
+
+
 def test_an_event_that_cannot_be_rendered_comes_again_and_keeps_no_other_back() -> None:
     world = World(subscription("a"))
     bad = checkout("bad").model_copy(update={"details": Details.model_construct(extra={"x": object()})})

@@ -96,8 +96,6 @@ class Checkout(BaseModel):
         mark = _mark(snapshot.event_id, digest)
         if self._has_seen(mark) or stamp == self.newest or self._repeats(snapshot, digest):
             return Unchanged.DUPLICATE
-        if snapshot.discarded and not self.sequence:
-            return Unchanged.STALE  # nothing is known that could be discarded
         told = self._told(snapshot, stamp)
         newer = stamp > self.newest
         if not newer and told == self:
@@ -123,6 +121,16 @@ class Checkout(BaseModel):
             )
         return told.model_copy(update=changes)
 
+    def retold(self, checkout_id: str) -> Snapshot:
+        """All that is known of this checkout, as one telling of the same checkout under another id."""
+        return Snapshot(
+            checkout_id=checkout_id,
+            event_time=self.updated_at,
+            completed=self.is_complete,
+            discarded=self.discarded,
+            details=self.details,
+        )
+
     def _has_seen(self, mark: str) -> bool:
         marks = (self.seen[at : at + _MARK_CHARS] for at in range(0, len(self.seen), _MARK_CHARS))
         return mark in marks
@@ -143,7 +151,7 @@ class Checkout(BaseModel):
         facts: dict[str, Any] = {
             "details": details,
             "sources": sources,
-            "alias": self.alias or snapshot.alias,
+            "alias": self.alias or (snapshot.alias if snapshot.alias != self.checkout_id else None),
         }
         if snapshot.completed:
             facts["purchased_at"] = _earliest(self.purchased_at, time)

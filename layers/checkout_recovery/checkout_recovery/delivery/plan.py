@@ -55,6 +55,8 @@ def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[
     event = checkout.event
     if event is None:
         raise BrokenRecord("a checkout without an event")
+    if checkout.discarded and checkout.sequence == 1:
+        return  # nobody has heard of it: nobody has to hear that it is gone
     for subscription in subscriptions:
         if subscription.wants(event.type):
             yield Delivery(
