@@ -361,6 +361,7 @@ def _sam_local_environment(stack: Stack) -> dict[str, dict[str, str]]:
             "CHECKOUT_TABLE": outputs["CheckoutTableName"],
             "REGISTRY_TABLE": outputs["RegistryTableName"],
             "DELIVERY_TABLE": outputs["DeliveryTableName"],
+            "SHOPPER_TABLE": outputs["ShopperTableName"],
             "RETRY_QUEUE_URL": outputs["RetryQueueUrl"],
             "REJECTED_EVENTS_QUEUE_URL": outputs["RejectedEventsQueueUrl"],
         }

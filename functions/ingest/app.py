@@ -1,6 +1,6 @@
-"""The inbound calls: a provider's webhook, and a snapshot in our own schema.
+"""The inbound calls: a provider's webhook, and a snapshot or an order in our own schemas.
 
-Two routes need no router: the gateway has matched them already.
+Three routes need no router: the gateway has matched them already.
 """
 
 from datetime import UTC, datetime
@@ -40,11 +40,12 @@ def _take_in(event: dict[str, Any]) -> list[Result]:
         case "POST /v1/webhooks/{provider}/{store_id}":
             path = event["pathParameters"]
             return wiring.ingest().from_provider(path["provider"], path["store_id"], request, now)
-        case "POST /v1/checkouts":
+        case "POST /v1/checkouts" | "POST /v1/orders":
             caller = event["requestContext"]["authorizer"]["lambda"]
             if caller["scope"] != "store":
                 raise Forbidden("A store's own token is needed.")
-            return wiring.ingest().from_store(caller["store_id"], request, now)
+            source = event["routeKey"].rpartition("/")[2]
+            return wiring.ingest().from_store(source, caller["store_id"], request, now)
     raise NotFound
 
 

@@ -15,8 +15,8 @@ from samtranslator.translator.transform import transform
 
 ROOT = Path(__file__).parents[2]
 QUEUES = ["RetryQueue", "DeliveryDeadLetterQueue", "StreamDeadLetterQueue", "RejectedEventsQueue"]
-FUNCTIONS = ["IngestFunction", "FanoutFunction", "ManageFunction", "AuthorizeFunction"]
-TABLES = ["CheckoutTable", "RegistryTable", "DeliveryTable"]
+FUNCTIONS = ["IngestFunction", "FanoutFunction", "SweepFunction", "ManageFunction", "AuthorizeFunction"]
+TABLES = ["CheckoutTable", "RegistryTable", "DeliveryTable", "ShopperTable"]
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 
 Template = dict[str, Any]
@@ -235,6 +235,7 @@ def test_every_route_but_the_webhooks_and_the_health_check_has_the_authorizer(pr
         "POST /v1/webhooks/{provider}/{store_id}": "NONE",
         "GET /v1/health": "NONE",
         "POST /v1/checkouts": "TokenAuthorizer",
+        "POST /v1/orders": "TokenAuthorizer",
         "ANY /v1/stores/{store_id}": "TokenAuthorizer",
         "ANY /v1/stores/{store_id}/{proxy+}": "TokenAuthorizer",
     }

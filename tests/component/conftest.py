@@ -29,7 +29,7 @@ from local.dynamodb_local import dynamodb_local
 ROOT = Path(__file__).parents[2]
 STACK = "checkout-recovery-test"
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
-TABLES = ("CheckoutTable", "RegistryTable", "DeliveryTable")
+TABLES = ("CheckoutTable", "RegistryTable", "DeliveryTable", "ShopperTable")
 QUEUES = {"RetryQueue": "RETRY_QUEUE_URL", "RejectedEventsQueue": "REJECTED_EVENTS_QUEUE_URL"}
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -39,6 +39,8 @@ ENVIRONMENT = {
     "CHECKOUT_TABLE": "CheckoutTable",
     "REGISTRY_TABLE": "RegistryTable",
     "DELIVERY_TABLE": "DeliveryTable",
+    "SHOPPER_TABLE": "ShopperTable",
+    "POWERTOOLS_METRICS_NAMESPACE": f"CheckoutRecovery/{STACK}",
     "ALLOW_LOCAL_TARGETS": "false",
 }
 MOTO, DYNAMODB_LOCAL = "moto", "dynamodb-local"

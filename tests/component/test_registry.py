@@ -11,7 +11,8 @@ from mypy_boto3_dynamodb import DynamoDBClient
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.errors import Conflict, NotFound, Unavailable
 from checkout_recovery.signing import Recipe
-from checkout_recovery.subscriptions.store import ProviderSettings, QuietHours, Store, StoreSettings
+from checkout_recovery.checkout.quiet_hours import QuietHours
+from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.registry import MAX_SUBSCRIPTIONS, RegistryTable
 

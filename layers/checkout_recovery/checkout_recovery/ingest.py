@@ -11,16 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from checkout_recovery.abandonment import Abandonments
+from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
+from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.snapshot import Snapshot
 from checkout_recovery.errors import MalformedRequest, NotFound, Unauthenticated, Unavailable
 from checkout_recovery.providers import PROVIDERS
-from checkout_recovery.providers.own import read_own
+from checkout_recovery.providers.own import read_order, read_own
 from checkout_recovery.providers.provider import Credentials, Notice, Provider, Request
+from checkout_recovery.purchases import Purchases
 from checkout_recovery.queues import RejectedEvents
 from checkout_recovery.subscriptions.directory import StoreDirectory
 from checkout_recovery.subscriptions.store import Store
-from checkout_recovery.tables.checkouts import CheckoutTable, Outdated
+from checkout_recovery.tables.checkouts import CheckoutTable, Contended, Outdated
+from checkout_recovery.tables.registry import RegistryTable
 
 _ATTEMPTS = 16
 """How often a snapshot is applied anew because its checkout moved on meanwhile."""
@@ -31,9 +36,12 @@ _NO_CREDENTIALS = Credentials(secrets=(randomness.token_hex(32),))
 """Compared against where there is no store, so that an unknown store takes as long as a wrong signature."""
 
 
+_READERS = {"checkouts": read_own, "orders": read_order}
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one snapshot."""
+    """What became of one snapshot, or of one checkout that an order ended."""
 
     status: str
     """``applied``, ``duplicate`` or ``stale``."""
@@ -49,12 +57,18 @@ class Ingest:
         self,
         *,
         directory: StoreDirectory,
+        registry: RegistryTable,
         checkouts: CheckoutTable,
+        purchases: Purchases,
+        abandonments: Abandonments,
         rejected: RejectedEvents,
         retention_days: int,
     ) -> None:
         self._directory = directory
+        self._registry = registry
         self._checkouts = checkouts
+        self._purchases = purchases
+        self._abandonments = abandonments
         self._rejected = rejected
         self._retention_days = retention_days
 
@@ -81,12 +95,12 @@ class Ingest:
 
         return self._take_in(store, provider_name, request, now, read)
 
-    def from_store(self, store_id: str, request: Request, now: datetime) -> list[Result]:
-        """Takes a snapshot in our own schema in, from a caller whom the authorizer let through."""
+    def from_store(self, source: str, store_id: str, request: Request, now: datetime) -> list[Result]:
+        """Takes ``checkouts`` or ``orders`` in, from a caller whom the authorizer let through."""
         store = self._directory.get(store_id) or self._directory.refresh(store_id)
         if store is None:
             raise Unauthenticated
-        return self._take_in(store, "checkouts", request, now, lambda: read_own(request.body))
+        return self._take_in(store, source, request, now, lambda: _READERS[source](request.body))
 
     def _sender(
         self, provider: Provider, provider_name: str, store_id: str, request: Request, now: datetime
@@ -103,34 +117,85 @@ class Ingest:
         self, store: Store, source: str, request: Request, now: datetime, read: Callable[[], Notice]
     ) -> list[Result]:
         try:
-            return [self._apply(store, snapshot, now) for snapshot in read().snapshots]
+            notice = read()
+            results = [self._apply(store, snapshot, now) for snapshot in notice.snapshots]
+            for order in notice.orders:
+                results += self._settle(store, order, now)
         except MalformedRequest as problem:
             self._rejected.keep(source, store.store_id, request.headers, request.body, problem, now)
             raise
+        return results
 
     def _apply(self, store: Store, snapshot: Snapshot, now: datetime) -> Result:
         if snapshot.checkout_id == snapshot.alias:
             snapshot = self._renamed(store.store_id, snapshot)
         snapshot = _priced(snapshot, store.settings.currency)
         abandon_after = timedelta(seconds=store.settings.abandon_after_seconds)
-        retention = timedelta(days=store.settings.checkout_retention_days or self._retention_days)
         checkout = self._checkouts.load(store.store_id, snapshot.checkout_id)
         earlier = self._under_its_second_id(checkout, snapshot)
         for attempt in range(_ATTEMPTS):
             changed = checkout.apply(snapshot, now, abandon_after)
             if isinstance(changed, Unchanged):
+                if snapshot.completed:
+                    self._settle_others(store, checkout, now)  # the first time it may have been cut off
                 return Result(changed.value, checkout.checkout_id, checkout.sequence)
             if earlier:
-                joined = changed.apply(earlier.retold(snapshot.checkout_id), now, abandon_after)
-                changed = changed if isinstance(joined, Unchanged) else joined
+                changed = changed.joined(earlier.retold(snapshot.checkout_id), now)
             try:
-                self._checkouts.save(changed, now + retention)
+                written = self._write(store, checkout, changed, now)
             except Outdated as outdated:
                 checkout = outdated.current
-                time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - hides nothing
-                continue
-            return Result("applied", changed.checkout_id, changed.sequence)
+            except Contended:
+                pass
+            else:
+                self._settle_others(store, written, now)
+                return Result("applied", written.checkout_id, written.sequence)
+            time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - hides nothing
         raise Unavailable("The checkout is being written by many at once.")
+
+    def _write(self, store: Store, before: Checkout, after: Checkout, now: datetime) -> Checkout:
+        """Writes a checkout, and what has to be known of its shopper before it is; returns it as written."""
+        expires_at = now + self._retention(store)
+        after = self._purchases.recognise(before, after, now, expires_at)
+        if purchase := after.purchase:
+            self._purchases.remember(after.handles, purchase)
+        elif after.event and after.event.type is EventType.ABANDONED:
+            return self._abandonments.told(after, self._registry.subscriptions(store.store_id), now)
+        self._checkouts.save(after, expires_at)
+        return after
+
+    def _settle_others(self, store: Store, checkout: Checkout, now: datetime) -> None:
+        """A purchase in one checkout ends the same shopper's others."""
+        if purchase := checkout.purchase:
+            handles = checkout.handles
+            self._purchases.settle(store.store_id, handles, purchase, now, self._retention(store))
+
+    def _settle(self, store: Store, order: Order, now: datetime) -> list[Result]:
+        """Ends the checkout that an order names, or those that it is found to be of."""
+        purchase = order.purchase(now)
+        handles = self._purchases.handles(store.store_id, order.details)
+        self._purchases.remember(handles, purchase)
+        named = self._named_by(store.store_id, order)
+        results = [self._apply(store, order.told_of(named), now)] if named else []
+        settled = self._purchases.settle(store.store_id, handles, purchase, now, self._retention(store))
+        results += [Result("applied", one.checkout_id, one.sequence) for one in settled]
+        if not results and order.checkout_token:  # it comes before its checkout
+            results.append(self._apply(store, order.told_of(order.checkout_token), now))
+        return results
+
+    def _named_by(self, store_id: str, order: Order) -> str | None:
+        """The checkout that an order names for sure: by our id, or by a token that a checkout has."""
+        if order.checkout_id or not order.checkout_token:
+            return order.checkout_id
+        if self._checkouts.load(store_id, order.checkout_token).sequence:
+            return order.checkout_token
+        for second_id in filter(None, (order.alias, order.checkout_token)):
+            if found := self._checkouts.find_by_alias(store_id, second_id):
+                return found
+        return None
+
+    def _retention(self, store: Store) -> timedelta:
+        return timedelta(days=store.settings.checkout_retention_days or self._retention_days)
 
     def _under_its_second_id(self, checkout: Checkout, snapshot: Snapshot) -> Checkout | None:
         """An order or a deletion that came before the first telling of its checkout, by its second id."""

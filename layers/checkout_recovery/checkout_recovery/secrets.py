@@ -14,7 +14,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
 
 from checkout_recovery.errors import MalformedRequest, Unavailable
 from checkout_recovery.tables.driver import driver_errors
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 ADMIN_TOKEN = "admin-token"  # noqa: S105 - the parameter's name
 """The operator's token: the parameter's whole value."""
+
+INDEX_KEY = "index-key"
+"""The stack's key for hashing what shoppers are known by: the parameter's whole value, 64 hex digits."""
 
 MIN_OVERLAP = timedelta(minutes=10)
 """How long at least a replaced key stays valid."""
@@ -119,6 +125,37 @@ class Secrets:
         self._random = random
         self._cached: OrderedDict[str, _Cached] = OrderedDict()
         self._missing: OrderedDict[str, float] = OrderedDict()
+        self._index_key: bytes | None = None
+
+    def index_key(self) -> bytes:
+        """Reads the stack's key for hashing, made by whoever first asks for it. It never changes.
+
+        Raises:
+            Unavailable: SSM does not answer.
+        """
+        if self._index_key is None:
+            held = self._read_index_key() or self._make_index_key()
+            self._index_key = bytes.fromhex(held)
+        return self._index_key
+
+    def _read_index_key(self) -> str | None:
+        with driver_errors():
+            answer = self._client.get_parameters(Names=[self._prefix + INDEX_KEY], WithDecryption=True)
+        return next((parameter["Value"] for parameter in answer["Parameters"]), None)
+
+    def _make_index_key(self) -> str:
+        key = token_hex(32)
+        try:
+            with driver_errors():
+                self._client.put_parameter(Name=self._prefix + INDEX_KEY, Value=key, Type="SecureString")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ParameterAlreadyExists":
+                raise
+            # Another function made it at this moment, and SSM may take a moment to show it.
+            if (held := self._read_index_key()) is None:
+                raise Unavailable("The key for hashing is being made at this moment.") from None
+            return held
+        return key
 
     def get(self, name: str, version: int = 0) -> Secret | None:
         """Reads one secret; None where there is none.

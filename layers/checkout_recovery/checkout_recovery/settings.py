@@ -21,6 +21,7 @@ class Settings:
     checkout_table: str = ""
     registry_table: str = ""
     delivery_table: str = ""
+    shopper_table: str = ""
     retry_queue_url: str = ""
     rejected_events_queue_url: str = ""
     allow_local_targets: bool = False
@@ -44,6 +45,7 @@ class Settings:
             checkout_table=environment.get("CHECKOUT_TABLE", ""),
             registry_table=environment.get("REGISTRY_TABLE", ""),
             delivery_table=environment.get("DELIVERY_TABLE", ""),
+            shopper_table=environment.get("SHOPPER_TABLE", ""),
             retry_queue_url=environment.get("RETRY_QUEUE_URL", ""),
             rejected_events_queue_url=environment.get("REJECTED_EVENTS_QUEUE_URL", ""),
             allow_local_targets=_flag(environment, "ALLOW_LOCAL_TARGETS"),

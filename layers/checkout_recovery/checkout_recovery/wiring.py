@@ -16,8 +16,10 @@ from checkout_recovery.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
 
+    from checkout_recovery.abandonment import Abandonments
     from checkout_recovery.delivery.fan_out import FanOut
     from checkout_recovery.delivery.send import Limits, Sender
     from checkout_recovery.ingest import Ingest
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
     from checkout_recovery.subscriptions.keep_stores import StoreKeeper
     from checkout_recovery.subscriptions.keep_subscriptions import SubscriptionKeeper
     from checkout_recovery.subscriptions.send_sample import SampleSender
+    from checkout_recovery.sweep import Sweep
     from checkout_recovery.tables.checkouts import CheckoutTable
     from checkout_recovery.tables.deliveries import DeliveryTable
     from checkout_recovery.tables.registry import RegistryTable
+    from checkout_recovery.tables.shoppers import ShopperTable
 
 # At worst 4.5 s a call: providers wait 5 to 10 s, the gateway 5 s for the authorizer, and all come again.
 # botocore's check of parameters, which AWS makes too, and its user agent, put together anew for each call,
@@ -114,17 +118,53 @@ def retry_queue() -> "RetryQueue":
 
 
 @functools.cache
+def shoppers() -> "ShopperTable":
+    from checkout_recovery.tables.shoppers import ShopperTable
+
+    return ShopperTable(_dynamodb(), settings().shopper_table)
+
+
+def _abandonments() -> "Abandonments":
+    from checkout_recovery.abandonment import Abandonments
+
+    return Abandonments(checkouts(), shoppers(), settings().checkout_retention_days)
+
+
+@functools.cache
 def ingest() -> "Ingest":
     from checkout_recovery.ingest import Ingest
+    from checkout_recovery.purchases import Purchases
     from checkout_recovery.queues import RejectedEvents
     from checkout_recovery.subscriptions.directory import StoreDirectory
 
     return Ingest(
         directory=StoreDirectory(registry(), secrets()),
+        registry=registry(),
         checkouts=checkouts(),
+        purchases=Purchases(checkouts(), shoppers(), secrets().index_key),
+        abandonments=_abandonments(),
         rejected=RejectedEvents(_sqs(), settings().rejected_events_queue_url),
         retention_days=settings().checkout_retention_days,
     )
+
+
+@functools.cache
+def sweep() -> "Sweep":
+    from checkout_recovery.sweep import Sweep
+
+    return Sweep(
+        registry=registry(),
+        checkouts=checkouts(),
+        shoppers=shoppers(),
+        abandonments=_abandonments(),
+        now=_now,
+    )
+
+
+@functools.cache
+def functions() -> "LambdaClient":
+    """Starts other runs of functions."""
+    return boto3.client("lambda", config=_CONFIG)
 
 
 @functools.cache
@@ -133,6 +173,7 @@ def fan_out() -> "FanOut":
 
     return FanOut(
         registry=registry(),
+        checkouts=checkouts(),
         deliveries=deliveries(),
         secrets=secrets(),
         sender=sender(),

@@ -197,7 +197,7 @@ EXAMPLES = {
         EventType.RECOVERED,
         status=Status.RECOVERED,
         abandoned_at=CREATED + timedelta(minutes=5),
-        first_abandoned_at=CREATED + timedelta(minutes=5),
+        left_at=CREATED + timedelta(minutes=5),
         purchased_at=DECIDED,
     ),
     "from-shopify": checkout(

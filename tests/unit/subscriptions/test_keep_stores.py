@@ -1,7 +1,8 @@
 import pytest
 
 from checkout_recovery.subscriptions.keep_stores import zone_faults
-from checkout_recovery.subscriptions.store import QuietHours, StoreSettings
+from checkout_recovery.checkout.quiet_hours import QuietHours
+from checkout_recovery.subscriptions.store import StoreSettings
 
 ZONES = frozenset({"Asia/Kolkata", "UTC"})
 

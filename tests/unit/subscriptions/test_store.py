@@ -3,10 +3,10 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
+from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.subscriptions.store import (
     STORE_ID,
     ProviderSettings,
-    QuietHours,
     Store,
     StoreSettings,
 )

@@ -1,15 +1,31 @@
-"""The life of a checkout: what a snapshot does to it, and which event that is.
+"""The life of a checkout: what may happen to it, and which event that is.
 
     active ──► abandoned ──► active …        the shopper left, and came back
        │           │
        ▼           ▼
-    completed   recovered                    bought; recovered if the checkout had been abandoned before
+    completed   recovered                    bought; recovered if the shopper had left before
 
-Completion is final. What arrives after it may still fill in details, but changes neither the status's
-meaning nor the event: the write keeps the completion's event, so nobody is told anything new about a
+Three things happen to a checkout. Each gives the checkout after it, with its event, or says why nothing
+changes.
+
+    apply     a snapshot: one telling of the checkout, however late
+    abandon   nothing newer was heard of it until `due_at`: the sweep asks
+    buy       its shopper has bought, by whatever way we know
+
+*Newer* is a telling whose time is after all others told (see `merge`). A newer telling is activity: it makes
+an abandoned checkout active again, and the wait for `due_at` starts again with its arrival. A late one only
+fills in details.
+
+A purchase is final. What arrives after it may still fill in details, but changes neither the status's
+meaning nor the event: the write keeps the purchase's event, so nobody is told anything new about a
 shopper who has paid.
+
+An abandonment is an event whether or not anybody is told of it. `Suppression` lists why nobody is, in the
+order in which the reasons are looked for. What quiet hours postpone is decided again when they end, what
+lacks a contact when one is told late; nothing else that is held back is told later.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
@@ -18,12 +34,17 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from checkout_recovery.checkout.event import Event, EventType, event_id
-from checkout_recovery.checkout.merge import digest_of, merge, stamp_of, time_of
+from checkout_recovery.checkout.merge import CLOCK_SKEW, digest_of, merge, stamp_of, time_of
+from checkout_recovery.checkout.quiet_hours import QuietHours
+from checkout_recovery.checkout.shopper import Purchase, Shopper, has_contact
 from checkout_recovery.checkout.snapshot import NOTHING, Details, Snapshot
 
 REMEMBERED_EVENTS = 128
 """How many provider event ids a checkout remembers; senders retry for at most 48 h (BigCommerce)."""
 _MARK_CHARS = 12
+
+SAME_PURCHASE = timedelta(days=7)
+"""How long a checkout may have been quiet for a purchase by the same shopper to be taken for its end."""
 
 
 class Status(StrEnum):
@@ -34,10 +55,40 @@ class Status(StrEnum):
 
 
 class Unchanged(StrEnum):
-    """Why a snapshot changes nothing."""
+    """Why nothing changes."""
 
     DUPLICATE = "duplicate"
+    """The snapshot has been applied already."""
     STALE = "stale"
+    """The snapshot is late and tells nothing new."""
+    NOT_DUE = "not_due"
+    """Something has happened since the checkout was due, or it is waited for no longer."""
+
+
+class Suppression(StrEnum):
+    """Why an abandonment is not told. The last two depend on the subscription, the others hold for all."""
+
+    COMPLETED = "completed"
+    """The shopper has bought."""
+    NO_CONTACT = "no_contact"
+    """Neither a phone nor an e-mail address is known."""
+    COOLDOWN = "cooldown"
+    """An abandonment of the same shopper has just been told."""
+    QUIET_HOURS = "quiet_hours"
+    """It is night at the store."""
+    CONSENT = "consent"
+    """The shopper has not agreed, or has refused, to be messaged."""
+    MISSING_FIELD = "missing_field"
+    """The subscription requires a detail that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When a store's abandonments are told."""
+
+    cooldown: timedelta
+    """How long after one abandonment the same shopper's next is not told."""
+    quiet_hours: QuietHours | None = None
 
 
 class Checkout(BaseModel):
@@ -60,31 +111,37 @@ class Checkout(BaseModel):
     """Marks of the events already applied, newest last."""
     discarded: bool = False
     """The provider deleted the checkout: it is never found abandoned."""
+    handles: tuple[str, ...] = ()
+    """By what its shopper is known elsewhere (see `shopper`), also from details that were corrected since."""
     created_at: datetime | None = None
     """When this system first heard of it."""
+    active_at: datetime | None = None
+    """When this system heard the newest telling."""
     updated_at: datetime | None = None
     """The newest time that any telling names."""
-    first_abandoned_at: datetime | None = None
+    is_dated: bool = False
+    """Whether the newest telling said when it was; else `updated_at` is when it arrived."""
+    left_at: datetime | None = None
+    """The earliest time at which a provider said that the shopper had left."""
+    found_at: datetime | None = None
+    """When the sweep first found it quiet."""
     abandoned_at: datetime | None = None
     """When it was last found abandoned."""
+    told_at: datetime | None = None
+    """When an abandonment of it was last told to anybody."""
+    suppressed: Suppression | None = None
+    """Why nobody is told of its last abandonment."""
     purchased_at: datetime | None = None
     """The earliest telling of the purchase."""
     due_at: datetime | None = None
-    """When it counts as abandoned if nothing else happens; None while nothing is waited for."""
+    """When an abandonment is decided if nothing newer is heard; None while nothing is waited for."""
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the shopper has bought."""
-        return self.purchased_at is not None
-
-    @property
-    def was_recovered(self) -> bool:
-        """Whether the shopper left before buying; one who is said to have left after it did not."""
-        left, bought = self.first_abandoned_at, self.purchased_at
-        return left is not None and bought is not None and left <= bought
+    # ------------------------------------------------------------ what happens
 
     def apply(self, snapshot: Snapshot, now: datetime, abandon_after: timedelta) -> Self | Unchanged:
         """Returns the checkout after a snapshot, or why nothing changes.
+
+        An abandonment that the snapshot itself tells is still to be judged.
 
         Args:
             snapshot: one telling of this checkout, however late.
@@ -108,18 +165,79 @@ class Checkout(BaseModel):
             "seen": (self.seen + mark)[-REMEMBERED_EVENTS * _MARK_CHARS :],
         }
         if newer:
-            changes |= {"newest": stamp, "updated_at": time_of(stamp), "discarded": snapshot.discarded}
             waits = status is Status.ACTIVE and not snapshot.discarded
-            changes["due_at"] = now + abandon_after if waits else None
+            changes |= {
+                "newest": stamp,
+                "active_at": now,
+                "updated_at": time_of(stamp),
+                "is_dated": time_of(stamp) == snapshot.event_time,
+                "discarded": snapshot.discarded,
+                "suppressed": None,
+                "due_at": now + abandon_after if waits else None,
+            }
+        elif self.suppressed is Suppression.NO_CONTACT and has_contact(told.details):
+            changes["due_at"] = now
         if told.is_complete:
-            changes["due_at"] = None
+            changes |= {"due_at": None, "suppressed": None}
         if not self.is_complete:
-            changes["event"] = Event(
-                id=event_id(self.store_id, self.checkout_id, self.sequence + 1),
-                type=_event_type(self, told, snapshot, newer),
-                time=now,
-            )
+            changes["event"] = self._event(_event_type(self, told, snapshot, newer), now)
         return told.model_copy(update=changes)
+
+    def abandon(
+        self, shopper: Shopper, policy: Policy, now: datetime, *, wanted: bool = True
+    ) -> Self | Unchanged:
+        """Returns the checkout once its time has come: abandoned, or bought elsewhere.
+
+        Args:
+            shopper: what is known of its shopper over all their checkouts.
+            policy: the store's.
+            now: UTC.
+            wanted: whether there is anybody to tell.
+        """
+        if self.is_complete or self.due_at is None or now < self.due_at:
+            return Unchanged.NOT_DUE
+        changes: dict[str, Any] = {"sequence": self.sequence + 1, "status": Status.ABANDONED}
+        changes["event"] = self._event(EventType.ABANDONED, now)
+        if self.status is Status.ACTIVE:
+            changes |= {"abandoned_at": now, "found_at": self.found_at or now}
+        return self.model_copy(update=changes).judged(shopper, policy, now, wanted=wanted)
+
+    def judged(self, shopper: Shopper, policy: Policy, now: datetime, *, wanted: bool = True) -> Self:
+        """Decides, of an abandonment that is about to be written, whether it is told.
+
+        The arguments are those of `abandon`.
+        """
+        if shopper.purchase and self.ended_with(shopper.purchase):
+            return self.joined(shopper.purchase.told_of(self.checkout_id), now)
+        quiet_until = policy.quiet_hours.until(now) if policy.quiet_hours else None
+        why = self._why_suppressed(shopper, policy, now, quiet_until)
+        told = why is None and wanted
+        return self.model_copy(
+            update={
+                "suppressed": why,
+                "told_at": now if told else self.told_at,
+                "due_at": quiet_until if why is Suppression.QUIET_HOURS else None,
+            }
+        )
+
+    def buy(self, purchase: Purchase, now: datetime) -> Self | Unchanged:
+        """Returns the checkout after a purchase that was not told of it but of its shopper."""
+        if self.is_complete or self.discarded or not self.sequence or not self.ended_with(purchase):
+            return Unchanged.STALE
+        return self.apply(purchase.told_of(self.checkout_id), now, timedelta())
+
+    def joined(self, snapshot: Snapshot, now: datetime) -> Self:
+        """The checkout after another telling that belongs to the write that is about to be made."""
+        after = self.apply(snapshot, now, timedelta())
+        if isinstance(after, Unchanged):
+            return self
+        changes: dict[str, Any] = {"sequence": self.sequence, "event": self.event}
+        if not after.is_complete and after.due_at:
+            changes["due_at"] = self.due_at
+        if after.is_complete and not self.is_complete and after.event:
+            own = event_id(self.store_id, self.checkout_id, self.sequence)
+            changes["event"] = after.event.model_copy(update={"id": own})
+        return after.model_copy(update=changes)
 
     def retold(self, checkout_id: str) -> Snapshot:
         """All that is known of this checkout, as one telling of the same checkout under another id."""
@@ -130,6 +248,83 @@ class Checkout(BaseModel):
             discarded=self.discarded,
             details=self.details,
         )
+
+    # ------------------------------------------------------------ what is true
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the shopper has bought."""
+        return self.purchased_at is not None
+
+    @property
+    def was_recovered(self) -> bool:
+        """Whether the shopper left before buying.
+
+        What the sweep found counts by itself: we had not heard of a purchase then. What a provider says to
+        have happened after the purchase does not count.
+        """
+        left, bought = self.left_at, self.purchased_at
+        if bought is None:
+            return False
+        return self.found_at is not None or (left is not None and left <= bought)
+
+    @property
+    def recovered_after(self) -> timedelta | None:
+        """From when it was last found abandoned to the purchase; None where it was not recovered.
+
+        A purchase whose teller's clock is behind ours counts from when we heard of it.
+        """
+        if not (self.was_recovered and self.abandoned_at and self.purchased_at and self.event):
+            return None
+        bought = self.purchased_at if self.purchased_at >= self.abandoned_at else self.event.time
+        return max(bought - self.abandoned_at, timedelta())
+
+    @property
+    def purchase(self) -> Purchase | None:
+        """Its purchase, as it counts for the shopper's other checkouts."""
+        if self.purchased_at is None or self.event is None:
+            return None
+        return Purchase(time=self.purchased_at, heard_at=self.event.time, order_id=self.details.order_id)
+
+    def ended_with(self, purchase: Purchase) -> bool:
+        """Whether a purchase by the same shopper came after the last activity here, so that it ends this too.
+
+        Of what was heard before the purchase was, clocks may differ. What was heard after it began later,
+        unless it says that it did not.
+        """
+        if self.active_at is None or self.updated_at is None:
+            return False
+        if purchase.heard_at - self.active_at > SAME_PURCHASE:
+            return False
+        heard_before = self.active_at <= purchase.heard_at
+        if not self.is_dated:
+            return heard_before
+        return self.updated_at <= purchase.time + (CLOCK_SKEW if heard_before else timedelta())
+
+    # ------------------------------------------------------------ how
+
+    def _why_suppressed(
+        self, shopper: Shopper, policy: Policy, now: datetime, quiet_until: datetime | None
+    ) -> Suppression | None:
+        if shopper.purchase and self._may_be_late(shopper.purchase):
+            return Suppression.COMPLETED
+        if not has_contact(self.details):
+            return Suppression.NO_CONTACT
+        told = [at for at in (self.told_at, shopper.told_at) if at]
+        if told and now < max(told) + policy.cooldown:
+            return Suppression.COOLDOWN
+        return Suppression.QUIET_HOURS if quiet_until else None
+
+    def _may_be_late(self, purchase: Purchase) -> bool:
+        """Whether the last telling named no time and came so soon after a purchase that it may be older."""
+        return (
+            not self.is_dated
+            and self.active_at is not None
+            and (self.active_at <= purchase.heard_at + CLOCK_SKEW)
+        )
+
+    def _event(self, kind: EventType, now: datetime) -> Event:
+        return Event(id=event_id(self.store_id, self.checkout_id, self.sequence + 1), type=kind, time=now)
 
     def _has_seen(self, mark: str) -> bool:
         marks = (self.seen[at : at + _MARK_CHARS] for at in range(0, len(self.seen), _MARK_CHARS))
@@ -156,7 +351,7 @@ class Checkout(BaseModel):
         if snapshot.completed:
             facts["purchased_at"] = _earliest(self.purchased_at, time)
         if snapshot.abandoned:
-            facts["first_abandoned_at"] = _earliest(self.first_abandoned_at, time)
+            facts["left_at"] = _earliest(self.left_at, time)
             facts["abandoned_at"] = max(self.abandoned_at or time, time)
         return self.model_copy(update=facts)
 

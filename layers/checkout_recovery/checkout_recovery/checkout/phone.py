@@ -5,6 +5,9 @@ import functools
 import phonenumbers
 from pydantic import BaseModel, ConfigDict
 
+_NATIONAL_DIGITS = 10
+"""Longer than this, a number told without a country may yet begin with one."""
+
 
 class Phone(BaseModel):
     """A shopper's number.
@@ -41,6 +44,17 @@ class Phone(BaseModel):
             return self
         return self.model_copy(update={"dial_code": whole.dial_code, "e164": whole.e164})
 
+    def national_numbers(self) -> tuple[str, ...]:
+        """The digits without a country: the same however the number was told.
+
+        Of a number without a country that is as long as one with (``919876543210``), both readings.
+        """
+        if national := _national(self.e164):
+            return (national,)
+        digits = _digits(self.number)
+        with_country = _national(_valid(f"+{digits}")) if len(digits) > _NATIONAL_DIGITS else None
+        return (digits, with_country) if with_country else (digits,)
+
     @property
     def country_code(self) -> str | None:
         """The calling code's digits, as given or else read from the number."""
@@ -51,10 +65,12 @@ class Phone(BaseModel):
 
 def _is_same_number(number: str, whole: Phone) -> bool:
     digits = _digits(number)
-    if not digits:
-        return False
-    national = phonenumbers.national_significant_number(phonenumbers.parse(whole.e164)) if whole.e164 else ""
-    return digits in (_digits(whole.number), national)
+    return bool(digits) and digits in (_digits(whole.number), _national(whole.e164))
+
+
+@functools.lru_cache(maxsize=1024)
+def _national(e164: str | None) -> str | None:
+    return phonenumbers.national_significant_number(phonenumbers.parse(e164)) if e164 else None
 
 
 def _digits(number: str) -> str:

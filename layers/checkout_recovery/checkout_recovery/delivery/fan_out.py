@@ -2,26 +2,30 @@
 
     plan ─► look up ─► render ─► sign and send ─► queue what failed ─► record
 
+What is held back is only recorded. An abandonment is looked up once more: one that has been bought since it
+was written, however late the stream brings it, is told to nobody.
+
 Nothing is written before the send. What the log has already is not sent again, so a batch that the stream
 repeats sends only what it had not got to. A receiver's failure goes to the RetryQueue; only a fault of our
 own makes a record come again.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.checkout.lifecycle import Checkout, Suppression
 from checkout_recovery.delivery.plan import Delivery, plan
 from checkout_recovery.delivery.retry_policy import first_retry_delay
 from checkout_recovery.delivery.send import Failure, Outcome, Post, Sender
 from checkout_recovery.delivery.signed import signed_headers
-from checkout_recovery.observability import logger
+from checkout_recovery.observability import logger, measure
 from checkout_recovery.queues import RetryMessage, RetryQueue
 from checkout_recovery.secrets import Secret, Secrets, subscription_secret
-from checkout_recovery.tables.deliveries import DeliveryRecord, DeliveryTable, State
+from checkout_recovery.tables.checkouts import CheckoutTable
+from checkout_recovery.tables.deliveries import DeliveryRecord, DeliveryTable, LogRead, State
 from checkout_recovery.tables.registry import RegistryTable, Subscriptions
 
 _MAX_STORES = 1024
@@ -57,6 +61,7 @@ class FanOut:
         self,
         *,
         registry: RegistryTable,
+        checkouts: CheckoutTable,
         deliveries: DeliveryTable,
         secrets: Secrets,
         sender: Sender,
@@ -66,6 +71,7 @@ class FanOut:
         random: Callable[[], float],
     ) -> None:
         self._registry = registry
+        self._checkouts = checkouts
         self._deliveries = deliveries
         self._secrets = secrets
         self._sender = sender
@@ -88,11 +94,15 @@ class FanOut:
         Raises:
             Unavailable: DynamoDB is throttled or down: every record has to come again.
         """
-        due = self._due(arrivals)
+        planned = self._due(arrivals)
+        suppressed = [delivery for delivery in planned if delivery.suppressed]
+        due = [delivery for delivery in planned if not delivery.suppressed]
         bodies, broken_events = _render(due)
         attempted = self._send([d for d in due if d.event.id not in broken_events], bodies, budget_seconds)
         refused = self._queue([one for one in attempted if one.failure])
-        self._record([one for one in attempted if one.delivery.delivery_id not in refused])
+        kept = [one for one in attempted if one.delivery.delivery_id not in refused]
+        self._record(kept + [Attempted(delivery, None) for delivery in suppressed])
+        _count(suppressed)
         self._forget()
         lost = broken_events | {
             one.delivery.event.id for one in attempted if one.delivery.delivery_id in refused
@@ -109,14 +119,23 @@ class FanOut:
         for store_id in stores - self._known.keys():
             self._learn(store_id)
         planned = self._plan(arrivals)
-        look = self._deliveries.look_up([d.key for d in planned], self._registry, stores)
+        look = self._look_up(planned, stores)
         changed = [s for s in stores if look.revisions.get(s, 0) != self._known[s].revision]
         if changed:
             for store_id in changed:
                 self._learn(store_id)
             planned = self._plan(arrivals)
-            look = self._deliveries.look_up([d.key for d in planned], self._registry, stores)
-        return [delivery for delivery in planned if delivery.delivery_id not in look.recorded]
+            look = self._look_up(planned, stores)
+        return [
+            _unless_bought(delivery, look.bought)
+            for delivery in planned
+            if delivery.delivery_id not in look.recorded
+        ]
+
+    def _look_up(self, planned: Sequence[Delivery], stores: Iterable[str]) -> LogRead:
+        abandoned = {d.checkout_key for d in planned if d.is_abandonment and not d.suppressed}
+        keys = [delivery.key for delivery in planned]
+        return self._deliveries.look_up(keys, self._registry, stores, self._checkouts, abandoned)
 
     def _learn(self, store_id: str) -> None:
         self._known[store_id] = self._registry.subscriptions(store_id)
@@ -195,7 +214,7 @@ class FanOut:
     def _record(self, attempted: Sequence[Attempted]) -> None:
         now = self._now()
         self._deliveries.record([self._entry(one, now) for one in attempted])
-        delivered = sum(one.failure is None for one in attempted)
+        delivered = sum(one.failure is None and not one.delivery.suppressed for one in attempted)
         logger.debug("events fanned out", extra={"deliveries": len(attempted), "delivered": delivered})
 
     def _entry(self, one: Attempted, now: datetime) -> DeliveryRecord:
@@ -210,14 +229,31 @@ class FanOut:
             event_id=delivery.event.id,
             event_type=delivery.event.type.value,
             sequence=delivery.checkout.sequence,
-            state=State.PENDING if one.failure else State.DELIVERED,
+            state=_state(one),
             attempts=one.attempts,
-            reason=one.failure,
+            reason=one.failure or delivery.suppressed,
             status=one.status,
             latency_ms=one.latency_ms,
             recorded_at=now,
             expires_at=now + timedelta(days=days),
         )
+
+
+def _unless_bought(delivery: Delivery, bought: frozenset[tuple[str, str]]) -> Delivery:
+    if delivery.is_abandonment and delivery.checkout_key in bought and not delivery.suppressed:
+        return replace(delivery, suppressed=Suppression.COMPLETED)
+    return delivery
+
+
+def _state(one: Attempted) -> State:
+    if one.delivery.suppressed:
+        return State.SUPPRESSED
+    return State.PENDING if one.failure else State.DELIVERED
+
+
+def _count(suppressed: Iterable[Delivery]) -> None:
+    for reason, count in Counter(delivery.suppressed for delivery in suppressed).items():
+        measure("Suppressed", count, reason)
 
 
 def _render(due: Iterable[Delivery]) -> tuple[Bodies, frozenset[str]]:

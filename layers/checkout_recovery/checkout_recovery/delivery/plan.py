@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from checkout_recovery.checkout.event import Event
-from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.checkout.event import Event, EventType
+from checkout_recovery.checkout.lifecycle import Checkout, Suppression
 from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.contracts.contract import Contract
 from checkout_recovery.errors import BrokenRecord
@@ -23,11 +23,23 @@ class Delivery:
     event: Event
     subscription: Subscription
     contract: Contract
+    suppressed: Suppression | None = None
+    """Why it is not sent."""
 
     @property
     def key(self) -> tuple[str, str]:
         """Where the delivery log has it."""
         return self.subscription.subscription_id, self.delivery_id
+
+    @property
+    def checkout_key(self) -> tuple[str, str]:
+        """Where the checkout's table has it."""
+        return self.checkout.store_id, self.checkout.checkout_id
+
+    @property
+    def is_abandonment(self) -> bool:
+        """Whether it asks for a message to the shopper."""
+        return self.event.type is EventType.ABANDONED
 
     @property
     def shop_url(self) -> str:
@@ -49,6 +61,8 @@ def delivery_id(event: Event, subscription_id: str) -> str:
 def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[Delivery]:
     """Yields a delivery for each subscription that wants the event of the checkout's last write.
 
+    One that is held back is planned too, and says why: it is recorded and not sent.
+
     Raises:
         BrokenRecord: the checkout was never written.
     """
@@ -65,4 +79,12 @@ def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[
                 event,
                 subscription,
                 CONTRACTS[subscription.topic, subscription.version],
+                _suppression(checkout, event, subscription),
             )
+
+
+def _suppression(checkout: Checkout, event: Event, subscription: Subscription) -> Suppression | None:
+    """Only what asks for a message is held back: the word that stops one is always told."""
+    if event.type is not EventType.ABANDONED:
+        return None
+    return checkout.suppressed or subscription.suppresses(checkout.details)

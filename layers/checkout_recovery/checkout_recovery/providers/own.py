@@ -1,4 +1,4 @@
-"""Our own schema of a snapshot: the body of ``POST /v1/checkouts``.
+"""Our own schemas: a snapshot, the body of ``POST /v1/checkouts``, and an order, that of ``POST /v1/orders``.
 
 This is our API, so a field that it does not know is an error, except in the free objects called ``extra``.
 Null and ``""`` say nothing about a field. The store is the one that the caller's token is for, so the shop
@@ -9,12 +9,21 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from checkout_recovery.checkout.money import parse_amount
+from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import (
     Address,
@@ -256,6 +265,41 @@ class CheckoutSnapshot(_OpenBody):
     """When the order was placed; telling it says that the checkout is completed."""
 
 
+class OrderBody(_Body):
+    """A purchase, and by what its checkout may be found: by the surest of these that leads to one."""
+
+    order_id: Annotated[
+        str,
+        _or_none(_key, f"an id of at most {MAX_KEY_BYTES} bytes"),
+        _any_of({"type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES}, {"type": "integer"}),
+    ]
+    """The shop's own id of the order."""
+    checkout_id: Annotated[
+        str | None, _or_none(_key, f"an id of at most {MAX_KEY_BYTES} bytes"), _any_of(*_ID, _NULL)
+    ] = None
+    """The checkout, as its snapshots call it."""
+    checkout_token: Annotated[
+        str | None, _or_none(_key, f"an id of at most {MAX_KEY_BYTES} bytes"), _any_of(*_ID, _NULL)
+    ] = None
+    """The checkout, as its provider calls it."""
+    cart_token: Identifier = None
+    phone: Annotated[
+        PhoneBody | None, BeforeValidator(_phone, json_schema_input_type=str | PhoneBody | None)
+    ] = None
+    email: Text = None
+    completed_at: Moment = None
+    """When it was placed; now, if nobody says."""
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> Self:
+        named = (self.checkout_id, self.checkout_token, self.cart_token, self.phone, self.email)
+        if not any(named):
+            raise PydanticCustomError(
+                "nobody", "must name a checkout_id, checkout_token, cart_token, phone or email"
+            )
+        return self
+
+
 _CONSENT = {"granted": Consent.GRANTED, "denied": Consent.DENIED}
 
 
@@ -270,6 +314,32 @@ def read_own(body: bytes) -> Notice:
     except ValidationError as error:
         raise MalformedRequest("The snapshot does not fit the schema.", _field_errors(error)) from None
     return Notice(frozenset(), (_snapshot(told),))
+
+
+def read_order(body: bytes) -> Notice:
+    """Reads the body of ``POST /v1/orders``.
+
+    Raises:
+        MalformedRequest: it does not fit the schema; the error names fields, never values.
+    """
+    try:
+        told = OrderBody.model_validate(parse(body))
+    except ValidationError as error:
+        raise MalformedRequest("The order does not fit the schema.", _field_errors(error)) from None
+    order = Order(
+        checkout_id=told.checkout_id,
+        checkout_token=told.checkout_token,
+        event_id=f"order {told.order_id}",
+        event_time=told.completed_at,
+        details=Details(
+            phone=Phone.of(told.phone.number, told.phone.dial_code) if told.phone else None,
+            email=told.email,
+            cart_token=told.cart_token,
+            order_id=told.order_id,
+            completed_at=told.completed_at,
+        ),
+    )
+    return Notice(frozenset(), orders=(order,))
 
 
 def _snapshot(told: CheckoutSnapshot) -> Snapshot:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.snapshot import Snapshot
 from checkout_recovery.signing import Recipe
 
@@ -37,7 +38,8 @@ class Notice:
 
     shops: frozenset[str]
     """The names by which it calls the shop: ids, and domains in lower case. Empty where it names none."""
-    snapshots: tuple[Snapshot, ...]
+    snapshots: tuple[Snapshot, ...] = ()
+    orders: tuple[Order, ...] = ()
 
 
 class Provider(Protocol):

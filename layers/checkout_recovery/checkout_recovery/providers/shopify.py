@@ -9,6 +9,7 @@ all. A retry, up to 4 hours later, sends the original payload: its time is ``upd
 
 from datetime import datetime
 
+from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import (
     Attribution,
@@ -38,11 +39,13 @@ def is_authentic(request: Request, credentials: Credentials) -> bool:
 
 def read(request: Request) -> Notice:
     topic = request.header("x-shopify-topic") or ""
-    if topic not in _READERS:
-        raise refusal("X-Shopify-Topic", f"must be one of {', '.join(_READERS)}")
+    if topic not in _TOPICS:
+        raise refusal("X-Shopify-Topic", f"must be one of {', '.join(_TOPICS)}")
     shop = Shop(shopify_domain=request.header("x-shopify-shop-domain"))
-    snapshot = _READERS[topic](Fields.of_body(request.body), request, shop)
-    return Notice(names_of(shop), (snapshot,) if snapshot else ())
+    body = Fields.of_body(request.body)
+    if topic == ORDERS_CREATE:
+        return Notice(names_of(shop), orders=(_read_order(body, request, shop),))
+    return Notice(names_of(shop), (_READERS[topic](body, request, shop),))
 
 
 def _read_checkout(body: Fields, request: Request, shop: Shop) -> Snapshot:
@@ -75,20 +78,17 @@ def _read_deletion(body: Fields, request: Request, shop: Shop) -> Snapshot:
     )
 
 
-def _read_order(body: Fields, request: Request, shop: Shop) -> Snapshot | None:
-    """Reads an order. One that names no checkout (a draft, a till, another channel) tells of none."""
+def _read_order(body: Fields, request: Request, shop: Shop) -> Order:
+    """Reads an order. One from a draft, a till or another channel names no checkout, only its shopper."""
     token, number = body.identifier("checkout_token"), body.identifier("checkout_id")
     checkout_id = token or number
-    if checkout_id is None or not is_key(checkout_id):
-        return None
     event_time = _event_time(body, request)
     completed_at = body.time("processed_at", "created_at")
-    return Snapshot(
-        checkout_id=checkout_id,
+    return Order(
+        checkout_token=checkout_id if is_key(checkout_id) else None,
         alias=_alias(body, "checkout_id", number),
         event_id=request.header("x-shopify-event-id"),
         event_time=event_time,
-        completed=True,
         details=_details(body, shop, completed_at, body.identifier("id")),
     )
 
@@ -97,8 +97,9 @@ _READERS = {
     "checkouts/create": _read_checkout,
     "checkouts/update": _read_checkout,
     "checkouts/delete": _read_deletion,
-    "orders/create": _read_order,
 }
+ORDERS_CREATE = "orders/create"
+_TOPICS = (*_READERS, ORDERS_CREATE)
 
 
 def _alias(body: Fields, name: str, number: str | None) -> str | None:

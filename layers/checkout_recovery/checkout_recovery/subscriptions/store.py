@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.signing import Recipe
 
 STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -24,22 +25,6 @@ Domain = Annotated[
         pattern=r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)+$",
     ),
 ]
-TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-
-
-class QuietHours(BaseModel):
-    """The hours in which no shopper is to be messaged, by the clock of a time zone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    start: TimeOfDay
-    """Local time, ``HH:MM``."""
-    end: TimeOfDay
-    """Local time, ``HH:MM``; earlier than `start` when the hours pass midnight."""
-    timezone: Annotated[
-        str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")
-    ]
-    """An IANA name, for example ``Asia/Kolkata``."""
 
 
 class StoreSettings(BaseModel):

@@ -5,8 +5,12 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.lifecycle import Checkout, Suppression
+from checkout_recovery.checkout.shopper import email_identity, phone_identities
+from checkout_recovery.checkout.snapshot import Consent, Details
 from checkout_recovery.signing import Recipe
 
 SUBSCRIPTION_ID = re.compile(r"sub_[0-9A-HJKMNP-TV-Z]{26}", re.ASCII)
@@ -14,6 +18,24 @@ SUBSCRIPTION_ID = re.compile(r"sub_[0-9A-HJKMNP-TV-Z]{26}", re.ASCII)
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: it sorts as its numbers do
 _ID_CHARS = 26
 _RANDOM_BITS = 80
+
+
+class ConsentRule(StrEnum):
+    """Whose abandonments a subscription is told of."""
+
+    NOT_DENIED = "not_denied"
+    """Of all shoppers but those who have refused to be messaged."""
+    GRANTED = "granted"
+    """Only of those who have agreed. Unknown is not agreed."""
+
+
+class Required(StrEnum):
+    """A detail without which a subscription is not told of an abandonment."""
+
+    PHONE = "phone"
+    EMAIL = "email"
+    CHECKOUT_URL = "checkout_url"
+    NAME = "name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +49,8 @@ class Subscription:
     callback_url: str = field(repr=False)
     """May hold a credential in its path: never in a log."""
     events: tuple[EventType, ...]
+    consent: ConsentRule = ConsentRule.NOT_DENIED
+    requires: tuple[Required, ...] = ()
     paused: bool = False
     recipe: Recipe | None = None
     """How the contract's own signature is made, where it leaves a choice."""
@@ -44,6 +68,27 @@ class Subscription:
     def wants(self, event: EventType) -> bool:
         """Whether this event is to be sent to the subscriber."""
         return event in self.events and not self.paused and self.disabled_reason is None
+
+    def suppresses(self, details: Details) -> Suppression | None:
+        """Why the subscriber is not told of an abandonment that others may be told of; None where it is."""
+        refused = details.consent is Consent.DENIED
+        if refused or (self.consent is ConsentRule.GRANTED and details.consent is not Consent.GRANTED):
+            return Suppression.CONSENT
+        if any(not _IS_KNOWN[required](details) for required in self.requires):
+            return Suppression.MISSING_FIELD
+        return None
+
+    def is_told_of_abandonment(self, checkout: Checkout) -> bool:
+        """Whether the subscriber is sent this checkout's abandonment, unless it is held back from all."""
+        return self.wants(EventType.ABANDONED) and self.suppresses(checkout.details) is None
+
+
+_IS_KNOWN: dict[Required, Callable[[Details], bool]] = {
+    Required.PHONE: lambda details: bool(phone_identities(details.phone)),
+    Required.EMAIL: lambda details: email_identity(details.email) is not None,
+    Required.CHECKOUT_URL: lambda details: bool(details.checkout_url),
+    Required.NAME: lambda details: bool(details.name or details.first_name or details.last_name),
+}
 
 
 def new_subscription_id(now: datetime, random_bits: Callable[[int], int] = secrets.randbits) -> str:

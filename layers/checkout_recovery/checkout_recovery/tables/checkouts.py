@@ -5,15 +5,18 @@ and the event for the stream's filter. All else is one JSON string, ``data``: a 
 the zeros of ``170.00``, and one string costs a fraction of the CPU of a tree of typed attributes.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from botocore.exceptions import ClientError
 
+from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout
-from checkout_recovery.errors import BrokenRecord, CheckoutRecoveryError, MalformedRequest
+from checkout_recovery.errors import BrokenRecord, CheckoutRecoveryError, MalformedRequest, Unavailable
 from checkout_recovery.json_codec import parse_own
 from checkout_recovery.tables.driver import driver_errors
 
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 MAX_DATA_BYTES = 380_000
 """DynamoDB takes 400 KB an item; the rest is for keys, event and indexes."""
+
+_KEYS_A_READ = 100
+_ROUNDS = 5
+"""How often what DynamoDB left unprocessed is asked again before the table counts as throttled."""
 
 _ATTRIBUTES = {"store_id", "checkout_id", "alias", "sequence", "event", "due_at"}
 
@@ -34,13 +41,50 @@ class Outdated(CheckoutRecoveryError):
         self.current = current
 
 
+class Contended(CheckoutRecoveryError):
+    """What was read beside the checkout has changed: the decision has to be made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A checkout of the `due` index: its time may have come."""
+
+    store_id: str
+    checkout_id: str
+    due_at: datetime
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.store_id, self.checkout_id
+
+
 class CheckoutTable:
     """Loads and saves checkouts; a save succeeds only on the version that was loaded."""
 
-    def __init__(self, client: "DynamoDBClient", table_name: str, due_shards: int) -> None:
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table_name: str,
+        due_shards: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._client = client
         self.table_name = table_name
         self._due_shards = due_shards
+        self._sleep = sleep
+
+    OUTCOME = "store_id, checkout_id, event"
+    """What of an item `is_bought` needs."""
+
+    @staticmethod
+    def key(store_id: str, checkout_id: str) -> dict[str, Any]:
+        """The typed key of a checkout's item, to read it together with other items."""
+        return {"store_id": {"S": store_id}, "checkout_id": {"S": checkout_id}}
+
+    @staticmethod
+    def is_bought(item: Mapping[str, Any]) -> bool:
+        """Whether a typed item's checkout is bought; a write after the purchase keeps its event."""
+        return item["event"]["M"]["type"]["S"] in (EventType.COMPLETED, EventType.RECOVERED)
 
     def load(self, store_id: str, checkout_id: str) -> Checkout:
         """Returns the checkout as it stands, at sequence 0 where there is none yet.
@@ -51,12 +95,71 @@ class CheckoutTable:
         with driver_errors():
             answer = self._client.get_item(
                 TableName=self.table_name,
-                Key={"store_id": {"S": store_id}, "checkout_id": {"S": checkout_id}},
+                Key=self.key(store_id, checkout_id),
                 ConsistentRead=True,
             )
         if item := answer.get("Item"):
             return decode(item)
         return Checkout(store_id=store_id, checkout_id=checkout_id)
+
+    def load_all(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout | None]:
+        """Returns those that there are of these (store_id, checkout_id), as they stand.
+
+        One that cannot be read is None: it must not keep the others from being found.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down.
+        """
+        wanted = list(dict.fromkeys(keys))
+        found: dict[tuple[str, str], Checkout | None] = {}
+        for start in range(0, len(wanted), _KEYS_A_READ):
+            for item in self._read(wanted[start : start + _KEYS_A_READ]):
+                key = item["store_id"]["S"], item["checkout_id"]["S"]
+                try:
+                    found[key] = decode(item)
+                except BrokenRecord:
+                    found[key] = None
+        return found
+
+    def _read(self, keys: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+        typed = [self.key(*key) for key in keys]
+        requests: Any = {self.table_name: {"Keys": typed, "ConsistentRead": True}}
+        for round_ in range(_ROUNDS):
+            with driver_errors():
+                answer = self._client.batch_get_item(RequestItems=requests)
+            yield from answer["Responses"].get(self.table_name, ())
+            requests = answer.get("UnprocessedKeys") or {}
+            if not requests:
+                return
+            self._sleep(0.05 * 2**round_)
+        raise Unavailable("The checkouts' table is throttled.")
+
+    def due(self, shard: int, now: datetime, page: int = _KEYS_A_READ) -> Iterator[list[Due]]:
+        """Yields the checkouts of one shard whose time has come, by pages, the longest due first.
+
+        The index follows the table: what it names may have moved on, and what was written in the last second
+        may not be in it yet.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down.
+        """
+        query: dict[str, Any] = {
+            "TableName": self.table_name,
+            "IndexName": "due",
+            "KeyConditionExpression": "due_shard = :shard AND due_at <= :now",
+            "ExpressionAttributeValues": {":shard": {"S": str(shard)}, ":now": {"N": _milliseconds(now)}},
+            "Limit": page,
+        }
+        while True:
+            with driver_errors():
+                answer = self._client.query(**query)
+            yield [
+                Due(item["store_id"]["S"], item["checkout_id"]["S"], _time(item["due_at"]["N"]))
+                for item in answer["Items"]
+            ]
+            if "LastEvaluatedKey" not in answer:
+                return
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def find_by_alias(self, store_id: str, alias: str) -> str | None:
         """Returns the id of the checkout that has this second id.
@@ -74,37 +177,57 @@ class CheckoutTable:
         items = answer["Items"]
         return items[0]["checkout_id"]["S"] if items else None
 
-    def save(self, checkout: Checkout, expires_at: datetime) -> None:
+    def save(
+        self, checkout: Checkout, expires_at: datetime, claims: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """Writes the next version of a checkout.
 
         Args:
             checkout: the checkout with its sequence one above the version that it was made from.
             expires_at: when DynamoDB may delete it; it does so hours to days later.
+            claims: actions that have to succeed with it, all or none (see `ShopperTable.claims`).
 
         Raises:
             Outdated: another version was written meanwhile.
+            Contended: a claim failed, or another transaction was at work on the same items.
             MalformedRequest: the checkout has grown beyond what an item can hold.
             Unavailable: DynamoDB is throttled or down.
         """
-        item = encode(checkout, expires_at, self._due_shards)
+        put: dict[str, Any] = {
+            "TableName": self.table_name,
+            "Item": encode(checkout, expires_at, self._due_shards),
+            "ConditionExpression": "attribute_not_exists(#sequence) OR #sequence = :before",
+            "ExpressionAttributeNames": {"#sequence": "sequence"},
+            "ExpressionAttributeValues": {":before": {"N": str(checkout.sequence - 1)}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
         try:
             with driver_errors():
-                self._client.put_item(
-                    TableName=self.table_name,
-                    Item=item,
-                    ConditionExpression="attribute_not_exists(#sequence) OR #sequence = :before",
-                    ExpressionAttributeNames={"#sequence": "sequence"},
-                    ExpressionAttributeValues={":before": {"N": str(checkout.sequence - 1)}},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
+                if claims:
+                    actions: Any = [{"Put": put}, *claims]
+                    self._client.transact_write_items(TransactItems=actions)
+                else:
+                    self._client.put_item(**put)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            raise Outdated(self._current(checkout, error)) from None
+            match error.response["Error"]["Code"]:
+                case "ConditionalCheckFailedException":
+                    raise Outdated(self._current(checkout, error.response)) from None
+                case "TransactionCanceledException" | "TransactionConflictException":
+                    raise self._cancelled(checkout, error) from None
+            raise
 
-    def _current(self, checkout: Checkout, error: ClientError) -> Checkout:
+    def _cancelled(self, checkout: Checkout, error: ClientError) -> CheckoutRecoveryError:
         answer: Mapping[str, Any] = error.response
-        if item := answer.get("Item"):
+        reasons = answer.get("CancellationReasons") or [{}]
+        if reasons[0].get("Code") == "ConditionalCheckFailed":
+            return Outdated(self._current(checkout, reasons[0]))
+        codes = {reason.get("Code", "None") for reason in reasons}
+        if codes <= {"None", "ConditionalCheckFailed", "TransactionConflict"}:
+            return Contended("the shopper has moved on")
+        return Unavailable("The checkouts' table is throttled.")
+
+    def _current(self, checkout: Checkout, failure: Mapping[str, Any]) -> Checkout:
+        if item := failure.get("Item"):
             return decode(item)
         return self.load(checkout.store_id, checkout.checkout_id)
 

@@ -13,6 +13,7 @@ from checkout_recovery.tables.driver import driver_errors
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from checkout_recovery.tables.checkouts import CheckoutTable
     from checkout_recovery.tables.registry import RegistryTable
 
 _KEYS_A_READ = 100
@@ -27,6 +28,8 @@ class State(StrEnum):
     PENDING = "pending"
     """Not delivered yet; the RetryQueue has it."""
     DELIVERED = "delivered"
+    SUPPRESSED = "suppressed"
+    """Not sent, and never will be; the reason says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,8 @@ class LogRead:
     """The ids of the deliveries that the log has already."""
     revisions: Mapping[str, int]
     """The revision of each store's subscriptions; a store that is gone is not in it."""
+    bought: frozenset[tuple[str, str]]
+    """Which of the checkouts that were asked for are bought by now."""
 
 
 class DeliveryTable:
@@ -74,12 +79,21 @@ class DeliveryTable:
         self._sleep = sleep
 
     def look_up(
-        self, keys: Collection[tuple[str, str]], registry: "RegistryTable", store_ids: Iterable[str]
+        self,
+        keys: Collection[tuple[str, str]],
+        registry: "RegistryTable",
+        store_ids: Iterable[str],
+        checkouts: "CheckoutTable",
+        abandoned: Iterable[tuple[str, str]] = (),
     ) -> LogRead:
-        """Reads which of the deliveries are recorded, and in the same call the stores' revisions.
+        """Reads which of the deliveries are recorded, and in the same call what else decides on sending.
 
         Args:
             keys: (subscription_id, delivery_id) of each.
+            registry: has the stores' revisions.
+            store_ids: whose.
+            checkouts: has the checkouts as they stand.
+            abandoned: (store_id, checkout_id) of those whose abandonment is about to be told.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
@@ -89,23 +103,32 @@ class DeliveryTable:
             (self.table_name, {"subscription_id": {"S": subscription}, "delivery_id": {"S": delivery}})
             for subscription, delivery in keys
         ]
+        wanted += [(checkouts.table_name, checkouts.key(*key)) for key in abandoned]
+        projections = {
+            self.table_name: "delivery_id",
+            registry.table_name: "store_id, revision",
+            checkouts.table_name: checkouts.OUTCOME,
+        }
         recorded: set[str] = set()
         revisions: dict[str, int] = {}
+        bought: set[tuple[str, str]] = set()
         for chunk in _chunks(wanted, _KEYS_A_READ):
-            for table, item in self._read(chunk, registry.table_name):
+            for table, item in self._read(chunk, projections):
                 if table == self.table_name:
                     recorded.add(item["delivery_id"]["S"])
-                else:
+                elif table == registry.table_name:
                     revisions[item["store_id"]["S"]] = registry.revision_of(item)
-        return LogRead(frozenset(recorded), revisions)
+                elif checkouts.is_bought(item):
+                    bought.add((item["store_id"]["S"], item["checkout_id"]["S"]))
+        return LogRead(frozenset(recorded), revisions, frozenset(bought))
 
     def _read(
-        self, wanted: Sequence[tuple[str, Mapping[str, Any]]], registry_table: str
+        self, wanted: Sequence[tuple[str, Mapping[str, Any]]], projections: Mapping[str, str]
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        projections = {self.table_name: "delivery_id", registry_table: "store_id, revision"}
         requests: dict[str, Any] = {}
         for table, key in wanted:
-            request = {"Keys": [], "ConsistentRead": True, "ProjectionExpression": projections[table]}
+            request: dict[str, Any] = {"Keys": [], "ConsistentRead": True}
+            request["ProjectionExpression"] = projections[table]
             requests.setdefault(table, request)["Keys"].append(key)
         for round_ in range(_ROUNDS):
             with driver_errors():

@@ -19,7 +19,7 @@ from checkout_recovery.checkout.event import EventType
 from checkout_recovery.errors import Conflict, NotFound, Unavailable
 from checkout_recovery.signing import Recipe
 from checkout_recovery.subscriptions.store import STORE_ID, ProviderSettings, Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.codec import decode, decode_item, encode, encode_item
 from checkout_recovery.tables.driver import driver_errors
 from checkout_recovery.tables.token_hashes import STORE as _STORE
@@ -405,6 +405,8 @@ def _subscription_item(subscription: Subscription) -> dict[str, Any]:
             "version": subscription.version,
             "callback_url": subscription.callback_url,
             "events": [event.value for event in subscription.events],
+            "consent": subscription.consent.value,
+            "requires": [required.value for required in subscription.requires],
             "paused": subscription.paused,
             "recipe": subscription.recipe.value if subscription.recipe else None,
             "header_names": list(subscription.header_names),
@@ -428,6 +430,8 @@ def _subscription(item: Mapping[str, Any]) -> Subscription:
         version=fields["version"],
         callback_url=fields["callback_url"],
         events=tuple(map(EventType, fields["events"])),
+        consent=ConsentRule(fields.get("consent", ConsentRule.NOT_DENIED)),
+        requires=tuple(map(Required, fields.get("requires", ()))),
         paused=fields["paused"],
         recipe=Recipe(recipe) if recipe else None,
         header_names=tuple(fields["header_names"]),

@@ -1,0 +1,34 @@
+"""The schedule's trigger: every minute, what has gone quiet is found abandoned.
+
+One run takes a share of the index's shards. Where there are more than that, the scheduled run starts another
+of itself for each further share.
+"""
+
+import json
+from typing import Any
+
+from checkout_recovery import wiring
+
+_SHARDS_A_RUN = 16
+"""As many as one run reads at once; one virtual CPU has no more to give."""
+_RESERVE_MILLISECONDS = 10_000
+"""What the checkout at hand may take when every call is slow, before Lambda ends the function."""
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Returns how many checkouts were looked at, by what became of them."""
+    shards = range(wiring.settings().due_shards)
+    first = event.get("first_shard")
+    if first is None:  # it comes from the schedule
+        first = shards.start
+        for other in shards[_SHARDS_A_RUN::_SHARDS_A_RUN]:
+            wiring.functions().invoke(
+                FunctionName=context.invoked_function_arn,
+                InvocationType="Event",
+                Payload=json.dumps({"first_shard": other}),
+            )
+    swept = wiring.sweep()(
+        shards[first : first + _SHARDS_A_RUN],
+        lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS,
+    )
+    return {"found": dict(swept.found), "failed": swept.failed, "finished": swept.finished}

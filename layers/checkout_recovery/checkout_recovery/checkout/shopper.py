@@ -1,0 +1,123 @@
+"""A shopper, as far as several checkouts of one store can be told to be theirs.
+
+Nobody signs in to a checkout, so a shopper is whoever shares a phone, an e-mail address or a cart. Each of
+these is a *handle*: a keyed hash of the datum, so that the datum itself is no table's key.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from checkout_recovery.checkout.phone import Phone
+from checkout_recovery.checkout.snapshot import Details, Snapshot
+
+_MIN_PHONE_DIGITS, _MAX_PHONE_DIGITS = 7, 15
+"""The shortest number in use, and the longest that E.164 allows: fewer digits are a number half typed."""
+
+
+class Kind(StrEnum):
+    """What a handle is made of, from the strongest proof that two checkouts are one shopper's."""
+
+    CART = "cart"
+    PHONE = "phone"
+    EMAIL = "email"
+
+
+class Purchase(BaseModel):
+    """That a shopper has bought."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time: datetime
+    """When, UTC: by the teller's clock, or else when we heard of it."""
+    heard_at: datetime
+    """When we heard of it, UTC."""
+    order_id: str | None = None
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether its teller said when it was."""
+        return self.time != self.heard_at
+
+    def told_of(self, checkout_id: str) -> Snapshot:
+        """The purchase as a telling of one of the shopper's checkouts."""
+        return Snapshot(
+            checkout_id=checkout_id,
+            event_id=f"order {self.order_id}" if self.order_id else None,
+            event_time=self.time,
+            completed=True,
+            details=Details(order_id=self.order_id, completed_at=self.time if self.is_dated else None),
+        )
+
+
+class Shopper(BaseModel):
+    """What is known of a shopper over all their checkouts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    told_at: datetime | None = None
+    """When an abandonment of theirs was last told to anybody."""
+    purchase: Purchase | None = None
+    """Their latest."""
+
+    def joined(self, other: "Shopper") -> Self:
+        """The same shopper by another handle."""
+        told = [at for at in (self.told_at, other.told_at) if at]
+        bought = [purchase for purchase in (self.purchase, other.purchase) if purchase]
+        return self.model_copy(
+            update={
+                "told_at": max(told, default=None),
+                "purchase": max(bought, key=lambda purchase: purchase.time, default=None),
+            }
+        )
+
+
+UNKNOWN = Shopper()
+
+
+def identities(details: Details) -> Iterator[tuple[Kind, str]]:
+    """Yields what tells a shopper apart, in the form in which it is compared."""
+    if details.cart_token:
+        yield Kind.CART, details.cart_token
+    for number in dict.fromkeys(phone_identities(details.phone) + phone_identities(details.whole_phone)):
+        yield Kind.PHONE, number
+    if email := email_identity(details.email):
+        yield Kind.EMAIL, email
+
+
+def has_contact(details: Details) -> bool:
+    """Whether there is a phone or an e-mail address that a message could reach."""
+    return any(kind is not Kind.CART for kind, _ in identities(details))
+
+
+def phone_identities(phone: Phone | None) -> list[str]:
+    """A number's national digits: the same for one number told with and without its country.
+
+    Two countries can share a number. That one shop has both shoppers within a day is so rare that one
+    message too few is the better mistake.
+    """
+    numbers = phone.national_numbers() if phone else ()
+    return [digits for digits in numbers if _MIN_PHONE_DIGITS <= len(digits) <= _MAX_PHONE_DIGITS]
+
+
+def email_identity(email: str | None) -> str | None:
+    """An e-mail address without the letters' case; None for one half typed."""
+    address = (email or "").strip().casefold()
+    name, _, domain = address.rpartition("@")
+    return address if name and "." in domain.strip(".") else None
+
+
+def handle(key: bytes, store_id: str, kind: Kind, identity: str) -> str:
+    """Hashes an identity: 32 hex digits that nobody without the key can connect with the datum.
+
+    Args:
+        key: the stack's secret, up to 64 bytes.
+        store_id: shoppers of two stores are never connected.
+        kind: what `identity` is.
+        identity: from `identities`.
+    """
+    return blake2b(f"{store_id}\n{kind}\n{identity}".encode(), digest_size=16, key=key).hexdigest()

@@ -1,0 +1,133 @@
+"""A purchase ends all open checkouts of its shopper, also those that are heard of only after it.
+
+It is remembered under every handle of the shopper before their checkouts are looked for, and a checkout is
+linked to its handles before purchases are looked for (`recognise`). So whichever comes second finds the
+first.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
+from checkout_recovery.checkout.shopper import Purchase, handle, identities
+from checkout_recovery.checkout.snapshot import Details
+from checkout_recovery.errors import Unavailable
+from checkout_recovery.tables.checkouts import CheckoutTable, Contended, Outdated
+from checkout_recovery.tables.shoppers import ShopperTable
+
+_ATTEMPTS = 16
+_MAX_HANDLES = 16
+"""Of one checkout, the newest; a shopper who corrects a phone twice has five."""
+_MAX_SETTLED = 100
+"""By one purchase: more is no shopper."""
+
+
+class Purchases:
+    """Collaborators are arguments."""
+
+    def __init__(
+        self, checkouts: CheckoutTable, shoppers: ShopperTable, index_key: Callable[[], bytes]
+    ) -> None:
+        self._checkouts = checkouts
+        self._shoppers = shoppers
+        self._index_key = index_key
+
+    def handles(self, store_id: str, details: Details) -> tuple[str, ...]:
+        """By what a shopper of these details is known, from the surest handle on."""
+        known = list(identities(details))
+        if not known:
+            return ()
+        key = self._index_key()
+        return tuple(handle(key, store_id, kind, identity) for kind, identity in known)
+
+    def recognise(self, before: Checkout, after: Checkout, now: datetime, expires_at: datetime) -> Checkout:
+        """Connects a checkout that is about to be written with its shopper, where it tells new handles.
+
+        Returns:
+            The checkout with its handles; bought, if its shopper bought after the last activity in it.
+
+        Raises:
+            Unavailable: a part of AWS is throttled or down.
+        """
+        if _contact(before.details) == _contact(after.details):
+            return after
+        told = self.handles(after.store_id, after.details)
+        new = [one for one in told if one not in before.handles]
+        if not new:
+            return after
+        after = after.model_copy(update={"handles": (*before.handles, *new)[-_MAX_HANDLES:]})
+        self._shoppers.link(new, after.checkout_id, now, expires_at)
+        known = self._shoppers.known(new)
+        if after.told_at:
+            self._shoppers.told(known, after.told_at)
+        bought = known.shopper.purchase
+        if bought and not after.is_complete and after.ended_with(bought):
+            return after.joined(bought.told_of(after.checkout_id), now)
+        return after
+
+    def remember(self, handles: Iterable[str], purchase: Purchase) -> None:
+        """Remembers a purchase under its shopper's handles; from then on no abandonment of theirs is told.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down.
+        """
+        self._shoppers.remember(handles, purchase)
+
+    def settle(
+        self, store_id: str, handles: Iterable[str], purchase: Purchase, now: datetime, retention: timedelta
+    ) -> list[Checkout]:
+        """Ends every open checkout of a shopper whose purchase has been remembered.
+
+        A checkout found by one handle leads to those that share another with it.
+
+        Args:
+            store_id: where it was bought.
+            handles: of the shopper, from the surest on.
+            purchase: what was bought.
+            now: UTC.
+            retention: how long a checkout is kept after its last change.
+
+        Returns:
+            The checkouts that it ended, those found by the surest handle first.
+
+        Raises:
+            Unavailable: a part of AWS is throttled or down; repeated, it goes on where it was.
+        """
+        settled: list[Checkout] = []
+        waiting = list(dict.fromkeys(handles))
+        seen = set(waiting)
+        while waiting and len(settled) < _MAX_SETTLED:
+            one = waiting.pop(0)
+            ids = dict.fromkeys(self._shoppers.checkouts_of(one))
+            found = self._checkouts.load_all([(store_id, id_) for id_ in ids])
+            for key in ((store_id, id_) for id_ in ids):
+                checkout = found.get(key)
+                ended = self._end(checkout, purchase, now, retention) if checkout else None
+                if ended:
+                    settled.append(ended)
+                    more = [each for each in ended.handles if each not in seen]
+                    self._shoppers.remember(more, purchase)
+                    waiting += more
+                    seen.update(more)
+        return settled
+
+    def _end(
+        self, checkout: Checkout, purchase: Purchase, now: datetime, retention: timedelta
+    ) -> Checkout | None:
+        for _ in range(_ATTEMPTS):
+            ended = checkout.buy(purchase, now)
+            if isinstance(ended, Unchanged):
+                return None
+            try:
+                self._checkouts.save(ended, now + retention)
+            except Outdated as outdated:
+                checkout = outdated.current
+            except Contended:
+                continue
+            else:
+                return ended
+        raise Unavailable("The checkout is being written by many at once.")
+
+
+def _contact(details: Details) -> tuple[object, ...]:
+    return details.cart_token, details.phone, details.whole_phone, details.email
