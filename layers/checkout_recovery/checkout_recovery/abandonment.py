@@ -5,7 +5,9 @@ shopper's records are read before the decision and their versions are conditions
 abandonments of one shopper in the same moment, or an abandonment and a purchase, the second sees the first.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from checkout_recovery.checkout.lifecycle import Checkout, Policy, Suppression, Unchanged
 from checkout_recovery.tables.checkouts import CheckoutTable
@@ -46,8 +48,13 @@ class Abandonments:
 
     def _save(self, found: Checkout, store: Subscriptions, known: Known, now: datetime) -> None:
         days = store.settings.checkout_retention_days or self._retention_days
-        told_at = _claimed(found, known, now)
-        claims = self._shoppers.claims(known, told_at) if told_at else ()
+        claims: Sequence[Mapping[str, Any]] = ()
+        if found.told_at == now:
+            claims = self._shoppers.claims(known, now)
+        elif found.suppressed is Suppression.COOLDOWN:
+            # A phone that was corrected, or an e-mail address that came along, is the same shopper's too.
+            told_at = max(at for at in (found.told_at, known.shopper.told_at) if at)
+            self._shoppers.told(found.handles, told_at)
         self._checkouts.save(found, now + timedelta(days=days), claims)
 
 
@@ -59,12 +66,3 @@ def policy_of(store: Subscriptions) -> Policy:
 def _is_wanted(checkout: Checkout, store: Subscriptions) -> bool:
     """Whether anybody would be sent it: what nobody hears must not silence the shopper's next checkout."""
     return any(subscription.is_told_of_abandonment(checkout) for subscription in store.items)
-
-
-def _claimed(found: Checkout, known: Known, now: datetime) -> datetime | None:
-    """Since when the shopper counts as told under all handles, also where another checkout was told of."""
-    if found.told_at == now:
-        return now
-    if found.suppressed is Suppression.COOLDOWN:
-        return max(at for at in (found.told_at, known.shopper.told_at) if at)
-    return None

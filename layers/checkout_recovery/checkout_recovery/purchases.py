@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
-from checkout_recovery.checkout.shopper import Purchase, handle, identities
+from checkout_recovery.checkout.shopper import (
+    Purchase,
+    handle,
+    identities,
+    is_one_shopper,
+    looked_up_by,
+    written_under,
+)
 from checkout_recovery.checkout.snapshot import Details
 from checkout_recovery.errors import Unavailable
 from checkout_recovery.tables.checkouts import CheckoutTable, Contended, Outdated
@@ -55,12 +62,13 @@ class Purchases:
         new = [one for one in told if one not in before.handles]
         if not new:
             return after
-        after = after.model_copy(update={"handles": (*before.handles, *new)[-_MAX_HANDLES:]})
-        self._shoppers.link(new, after.checkout_id, now, expires_at)
-        known = self._shoppers.known(new)
-        if after.told_at:
-            self._shoppers.told(known, after.told_at)
-        bought = known.shopper.purchase
+        known_by = (*before.handles, *new)[-_MAX_HANDLES:]
+        after = after.model_copy(update={"handles": known_by})
+        self._shoppers.link(written_under(known_by), after.checkout_id, now, expires_at)
+        shopper = self._shoppers.known(known_by).shopper
+        if told := [at for at in (after.told_at, shopper.told_at) if at]:
+            self._shoppers.told(known_by, max(told))
+        bought = shopper.purchase
         if bought and not after.is_complete and after.ended_with(bought):
             return after.joined(bought.told_of(after.checkout_id), now)
         return after
@@ -94,21 +102,25 @@ class Purchases:
             Unavailable: a part of AWS is throttled or down; repeated, it goes on where it was.
         """
         settled: list[Checkout] = []
-        waiting = list(dict.fromkeys(handles))
-        seen = set(waiting)
-        while waiting and len(settled) < _MAX_SETTLED:
-            one = waiting.pop(0)
+        shopper = list(dict.fromkeys(handles))
+        looked_at = set[str]()
+        while len(settled) < _MAX_SETTLED:
+            one = next((each for each in looked_up_by(shopper) if each not in looked_at), None)
+            if one is None:
+                break
+            looked_at.add(one)
             ids = dict.fromkeys(self._shoppers.checkouts_of(one))
             found = self._checkouts.load_all([(store_id, id_) for id_ in ids])
             for key in ((store_id, id_) for id_ in ids):
                 checkout = found.get(key)
-                ended = self._end(checkout, purchase, now, retention) if checkout else None
-                if ended:
+                if checkout is None or not is_one_shopper(shopper, checkout.handles):
+                    continue
+                if ended := self._end(checkout, purchase, now, retention):
                     settled.append(ended)
-                    more = [each for each in ended.handles if each not in seen]
-                    self._shoppers.remember(more, purchase)
-                    waiting += more
-                    seen.update(more)
+                    more = [each for each in ended.handles if each not in shopper]
+                    shopper += more
+                    if more:
+                        self._shoppers.remember(shopper, purchase)
         return settled
 
     def _end(

@@ -1,10 +1,13 @@
 """A shopper, as far as several checkouts of one store can be told to be theirs.
 
-Nobody signs in to a checkout, so a shopper is whoever shares a phone, an e-mail address or a cart. Each of
-these is a *handle*: a keyed hash of the datum, so that the datum itself is no table's key.
+Nobody signs in to a checkout. Two checkouts are one shopper's if they share a cart or a phone; by an e-mail
+address only where one of them has no phone, because two phones with one e-mail address are two people who
+would each have to be messaged.
+
+Each of these data is a *handle*: its kind and a keyed hash, so that the datum itself is no table's key.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
@@ -25,6 +28,8 @@ class Kind(StrEnum):
     CART = "cart"
     PHONE = "phone"
     EMAIL = "email"
+    ONLY_EMAIL = "only_email"
+    """The e-mail address of who has no phone: known by it to those who have one."""
 
 
 class Purchase(BaseModel):
@@ -112,7 +117,7 @@ def email_identity(email: str | None) -> str | None:
 
 
 def handle(key: bytes, store_id: str, kind: Kind, identity: str) -> str:
-    """Hashes an identity: 32 hex digits that nobody without the key can connect with the datum.
+    """Hashes an identity: its kind and 32 hex digits that nobody without the key can connect with the datum.
 
     Args:
         key: the stack's secret, up to 64 bytes.
@@ -120,4 +125,39 @@ def handle(key: bytes, store_id: str, kind: Kind, identity: str) -> str:
         kind: what `identity` is.
         identity: from `identities`.
     """
-    return blake2b(f"{store_id}\n{kind}\n{identity}".encode(), digest_size=16, key=key).hexdigest()
+    digest = blake2b(f"{store_id}\n{kind}\n{identity}".encode(), digest_size=16, key=key).hexdigest()
+    return f"{kind}:{digest}"
+
+
+def written_under(handles: Collection[str]) -> tuple[str, ...]:
+    """The handles under which what happens to a shopper is written down."""
+    if _has_phone(handles):
+        return tuple(handles)
+    return (*handles, *(_only(each) for each in handles if _kind(each) == Kind.EMAIL))
+
+
+def looked_up_by(handles: Collection[str]) -> tuple[str, ...]:
+    """The handles under which is found what happened to the same shopper, wherever it was written down."""
+    if not _has_phone(handles):
+        return tuple(handles)
+    return tuple(_only(each) if _kind(each) == Kind.EMAIL else each for each in handles)
+
+
+def is_one_shopper(handles: Collection[str], others: Collection[str]) -> bool:
+    """Whether two checkouts, or a checkout and a purchase, are one shopper's."""
+    shared = {_kind(each) for each in set(handles) & set(others)}
+    if shared & {Kind.CART, Kind.PHONE}:
+        return True
+    return Kind.EMAIL in shared and not (_has_phone(handles) and _has_phone(others))
+
+
+def _has_phone(handles: Collection[str]) -> bool:
+    return any(_kind(each) == Kind.PHONE for each in handles)
+
+
+def _kind(one: str) -> str:
+    return one.partition(":")[0]
+
+
+def _only(email_handle: str) -> str:
+    return f"{Kind.ONLY_EMAIL}:{email_handle.partition(':')[2]}"

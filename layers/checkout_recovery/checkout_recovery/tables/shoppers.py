@@ -1,6 +1,6 @@
 """ShopperTable: what is known by a shopper's handles, over all their checkouts at a store.
 
-Under each handle (see `checkout.shopper`) there is one record, ``shopper``, of when an abandonment was last
+Under a handle (see `checkout.shopper`) there is one record, ``shopper``, of when an abandonment was last
 told and what was last bought, and one link ``checkout#…`` to each checkout that has it. Whoever adds a link
 reads the record after it, and whoever records a purchase reads the links after it, so of a purchase and a
 checkout that come at the same moment at least one finds the other. Keyed hashes, ids and times; no datum.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from checkout_recovery.checkout.shopper import UNKNOWN, Purchase, Shopper
+from checkout_recovery.checkout.shopper import UNKNOWN, Purchase, Shopper, looked_up_by, written_under
 from checkout_recovery.errors import Unavailable
 from checkout_recovery.tables.driver import driver_errors
 
@@ -38,13 +38,13 @@ _ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the records of one shopper's handles say, and the versions by which to see that they still do."""
+    """What the records of one shopper say, and the versions by which to see that they still do."""
 
+    handles: tuple[str, ...]
+    """By which the shopper is known."""
     shopper: Shopper
     versions: Mapping[str, int]
-    """By handle; 0 where there is no record."""
-    told: Mapping[str, datetime | None]
-    """By handle: when an abandonment was last told."""
+    """Of the records that were looked up, by handle; 0 where there is none."""
 
 
 class ShopperTable:
@@ -56,7 +56,13 @@ class ShopperTable:
         self._sleep = sleep
 
     def link(self, handles: Iterable[str], checkout_id: str, now: datetime, expires_at: datetime) -> None:
-        """Says that a checkout is known by these handles too.
+        """Says that a checkout is known by these handles.
+
+        Args:
+            handles: all or the new ones, as `written_under` has them.
+            checkout_id: of the handles' store.
+            now: UTC; the newest link of a handle is found first.
+            expires_at: when the checkout may be deleted.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
@@ -104,7 +110,7 @@ class ShopperTable:
         return [item["item"]["S"].split("#", 2)[2] for item in answer["Items"]]
 
     def known(self, handles: Collection[str]) -> Known:
-        """Reads one shopper's records.
+        """Reads the records of whoever is known by these handles.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
@@ -112,87 +118,88 @@ class ShopperTable:
         return self.known_of({"": handles})[""]
 
     def known_of(self, shoppers: Mapping[_Name, Collection[str]]) -> dict[_Name, Known]:
-        """Reads the records of several shoppers, each under a name, in as few calls as can be.
+        """Reads the records of several shoppers, each by their handles under a name, in few calls.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        wanted = list(dict.fromkeys(handle for handles in shoppers.values() for handle in handles))
+        looked_up = (looked_up_by(handles) for handles in shoppers.values())
+        wanted = list(dict.fromkeys(handle for handles in looked_up for handle in handles))
         items: dict[str, Mapping[str, Any]] = {}
         for start in range(0, len(wanted), _KEYS_A_READ):
             items |= self._read(wanted[start : start + _KEYS_A_READ])
         return {name: _known(handles, items) for name, handles in shoppers.items()}
 
     def remember(self, handles: Iterable[str], purchase: Purchase) -> None:
-        """Remembers that a shopper has bought, unless a later purchase of theirs is known.
+        """Remembers that whoever is known by these handles has bought, unless a later purchase is known.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
         expires_at = max(purchase.heard_at, purchase.time) + KEPT
-        for handle in handles:
-            try:
-                with driver_errors():
-                    self._client.update_item(
-                        TableName=self.table_name,
-                        Key=_key(handle),
-                        UpdateExpression="SET purchase = :purchase, bought_at = :at, expires_at = :expires"
-                        " ADD version :one",
-                        ConditionExpression="attribute_not_exists(bought_at) OR bought_at <= :at",
-                        ExpressionAttributeValues={
-                            ":purchase": {"S": purchase.model_dump_json()},
-                            ":at": {"N": str(_milliseconds(purchase.time))},
-                            ":expires": {"N": str(int(expires_at.timestamp()))},
-                            ":one": {"N": "1"},
-                        },
-                    )
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                    raise
+        values = {
+            ":purchase": {"S": purchase.model_dump_json()},
+            ":at": {"N": str(_milliseconds(purchase.time))},
+            ":expires": {"N": str(int(expires_at.timestamp()))},
+            ":one": {"N": "1"},
+        }
+        for handle in written_under(tuple(handles)):
+            self._update_if_later(handle, _BOUGHT, "bought_at <= :at", values)
 
-    def claims(self, known: Known, told_at: datetime) -> list[dict[str, Any]]:
-        """The actions, of a transaction, that record an abandonment as told under every handle.
-
-        They fail if a record has changed since it was read.
-        """
-        return [
-            self._claim(handle, version, told_at)
-            for handle, version in known.versions.items()
-            if known.told[handle] != told_at
-        ]
-
-    def told(self, known: Known, told_at: datetime) -> None:
-        """Records an abandonment as told also under the handles that a checkout came by later.
+    def told(self, handles: Iterable[str], told_at: datetime) -> None:
+        """Records under these handles that their shopper was told of, unless they were later.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        for handle, before in known.told.items():
-            if before and before >= told_at:
-                continue
+        for handle in written_under(tuple(handles)):
+            self._update_if_later(handle, _TOLD, "told_at < :told", _told_values(told_at))
+
+    def claims(self, known: Known, told_at: datetime) -> list[dict[str, Any]]:
+        """The actions, of a transaction, that record an abandonment as told now.
+
+        They fail if a record that was looked up has changed since.
+        """
+        written = written_under(known.handles)
+        updates = [self._claim(handle, known.versions.get(handle), told_at) for handle in written]
+        checks = [
+            {"ConditionCheck": {"TableName": self.table_name, "Key": _key(handle), **_unchanged(version)}}
+            for handle, version in known.versions.items()
+            if handle not in written
+        ]
+        return updates + checks
+
+    def _claim(self, handle: str, version: int | None, told_at: datetime) -> dict[str, Any]:
+        update: dict[str, Any] = {
+            "TableName": self.table_name,
+            "Key": _key(handle),
+            "UpdateExpression": _TOLD,
+            "ExpressionAttributeValues": _told_values(told_at),
+        }
+        if version is not None:
+            condition = _unchanged(version)
+            update["ConditionExpression"] = condition["ConditionExpression"]
+            update["ExpressionAttributeValues"] |= condition.get("ExpressionAttributeValues", {})
+        return {"Update": update}
+
+    def _update_if_later(self, handle: str, update: str, later: str, values: Mapping[str, Any]) -> None:
+        name = later.partition(" ")[0]
+        try:
             with driver_errors():
                 self._client.update_item(
                     TableName=self.table_name,
                     Key=_key(handle),
-                    UpdateExpression=_TOLD,
-                    ExpressionAttributeValues=_told_values(told_at),
+                    UpdateExpression=update,
+                    ConditionExpression=f"attribute_not_exists({name}) OR {later}",
+                    ExpressionAttributeValues=values,
                 )
-
-    def _claim(self, handle: str, version: int, told_at: datetime) -> dict[str, Any]:
-        values = _told_values(told_at)
-        condition = "attribute_not_exists(version)"
-        if version:
-            condition = "version = :version"
-            values[":version"] = {"N": str(version)}
-        return {
-            "Update": {
-                "TableName": self.table_name,
-                "Key": _key(handle),
-                "UpdateExpression": _TOLD,
-                "ConditionExpression": condition,
-                "ExpressionAttributeValues": values,
-            }
-        }
+        except ClientError as error:
+            match error.response["Error"]["Code"]:
+                case "ConditionalCheckFailedException":
+                    return
+                case "TransactionConflictException":
+                    raise Unavailable("The shopper is being written by many at once.") from None
+            raise
 
     def _read(self, handles: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         requests: Any = {
@@ -211,6 +218,14 @@ class ShopperTable:
 
 
 _TOLD = "SET told_at = :told, expires_at = :expires ADD version :one"
+_BOUGHT = "SET purchase = :purchase, bought_at = :at, expires_at = :expires ADD version :one"
+
+
+def _unchanged(version: int) -> dict[str, Any]:
+    if not version:
+        return {"ConditionExpression": "attribute_not_exists(version)"}
+    values = {":version": {"N": str(version)}}
+    return {"ConditionExpression": "version = :version", "ExpressionAttributeValues": values}
 
 
 def _told_values(told_at: datetime) -> dict[str, Any]:
@@ -226,11 +241,14 @@ def _key(handle: str) -> dict[str, Any]:
 
 
 def _known(handles: Collection[str], items: Mapping[str, Mapping[str, Any]]) -> Known:
-    shoppers = {handle: _shopper(items[handle]) for handle in handles if handle in items}
+    looked_up = looked_up_by(handles)
+    shoppers = [_shopper(items[handle]) for handle in looked_up if handle in items]
     return Known(
-        shopper=reduce(Shopper.joined, shoppers.values(), UNKNOWN),
-        versions={handle: int(items[handle]["version"]["N"]) if handle in items else 0 for handle in handles},
-        told={handle: shoppers.get(handle, UNKNOWN).told_at for handle in handles},
+        handles=tuple(handles),
+        shopper=reduce(Shopper.joined, shoppers, UNKNOWN),
+        versions={
+            handle: int(items[handle]["version"]["N"]) if handle in items else 0 for handle in looked_up
+        },
     )
 
 
