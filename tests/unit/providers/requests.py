@@ -3,6 +3,7 @@
 import base64
 from datetime import UTC, datetime
 
+from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.snapshot import Snapshot
 from checkout_recovery.providers import PROVIDERS
 from checkout_recovery.providers.provider import Credentials, Notice, Request
@@ -27,3 +28,10 @@ def read(fixture: fixtures.Fixture) -> Notice:
 def snapshot_of(fixture: fixtures.Fixture) -> Snapshot:
     (snapshot,) = read(fixture).snapshots
     return snapshot
+
+
+def order_of(fixture: fixtures.Fixture) -> Order:
+    notice = read(fixture)
+    assert notice.snapshots == ()
+    (order,) = notice.orders
+    return order

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.snapshot import Snapshot
 from checkout_recovery.errors import MalformedRequest
 from checkout_recovery.json_codec import dumps, parse
 from checkout_recovery.providers import PROVIDERS
 from checkout_recovery.providers.fields import read_time
-from checkout_recovery.providers.own import read_own
+from checkout_recovery.providers.own import read_order, read_own
 from checkout_recovery.providers.provider import Notice, Request
 from local.fixtures import (
     CASHFREE,
@@ -43,6 +44,15 @@ READERS: dict[str, tuple[Reader, dict[str, Any]]] = {
     "checkouts/update": (reader("shopify", x_shopify_topic="checkouts/update"), SHOPIFY_UPDATED),
     "checkouts/delete": (reader("shopify", x_shopify_topic="checkouts/delete"), SHOPIFY_UPDATED),
     "orders/create": (reader("shopify", x_shopify_topic="orders/create"), SHOPIFY_ORDER),
+}
+OWN_ORDER: dict[str, Any] = {
+    "order_id": 1001,
+    "checkout_id": "cart-42",
+    "checkout_token": "t-42",
+    "cart_token": "c-42",
+    "phone": {"number": "9876543210", "dial_code": "91"},
+    "email": "john.doe@example.com",
+    "completed_at": "2026-05-07T10:10:00Z",
 }
 every_reader = pytest.mark.parametrize("name", READERS)
 
@@ -123,10 +133,14 @@ def canonical_time(moment: datetime) -> str:
 AMOUNT = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 
-def told_by(snapshot: Snapshot) -> set[str]:
-    """Everything that a snapshot tells, with what an adapter checks and need not repeat."""
+def told_by(told: Snapshot | Order) -> set[str]:
+    """Everything that a snapshot or an order tells, with what an adapter checks and need not repeat."""
     checked = {canonical(value) for value in ("ACR_CHECKOUT", 0, 1, True, False)}
-    return set(facts_in(snapshot)) | checked
+    return set(facts_in(told)) | checked
+
+
+def tellings_in(notice: Notice) -> list[Snapshot | Order]:
+    return [*notice.snapshots, *notice.orders]
 
 
 @every_reader
@@ -139,8 +153,8 @@ def test_nothing_that_a_provider_sent_is_lost(name: str, data: st.DataObject) ->
         notice = read(dumps(body).encode())
     except MalformedRequest:
         return
-    for snapshot in notice.snapshots:
-        assert set(facts_in(body)) - told_by(snapshot) == set()
+    for told in tellings_in(notice):
+        assert set(facts_in(body)) - told_by(told) == set()
 
 
 @every_reader
@@ -170,26 +184,35 @@ def test_our_own_schema_takes_or_refuses_anything(data: st.DataObject) -> None:
         assert snapshot.digest()
 
 
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_our_own_order_takes_or_refuses_anything(data: st.DataObject) -> None:
+    body = data.draw(bodies(OWN_ORDER))
+    with suppress(MalformedRequest):
+        (order,) = read_order(dumps(body).encode()).orders
+        assert order.told_of("abc").digest()
+
+
 @every_reader
 @given(data=st.data())
 @settings(max_examples=30, deadline=None)
-def test_a_snapshot_can_be_written_and_read_again(name: str, data: st.DataObject) -> None:
+def test_what_is_told_can_be_written_and_read_again(name: str, data: st.DataObject) -> None:
     read, sample = READERS[name]
     try:
         notice = read(dumps(data.draw(bodies(sample))).encode())
     except MalformedRequest:
         return
-    for snapshot in notice.snapshots:
-        again = Snapshot.model_validate_json(snapshot.model_dump_json(exclude_defaults=True))
-        assert again == snapshot
-        assert dumps(again.details.extra) == dumps(snapshot.details.extra)
+    for told in tellings_in(notice):
+        again = type(told).model_validate_json(told.model_dump_json(exclude_defaults=True))
+        assert again == told
+        assert dumps(again.details.extra) == dumps(told.details.extra)
 
 
 @every_reader
 def test_what_is_left_is_exactly_what_was_parsed(name: str) -> None:
     read, sample = READERS[name]
     odd = '{"n":170.00,"i":92233720368547758079,"a":[1.10,null,""],"o":{"é":0.0}}'
-    (snapshot,) = read(dumps(sample | {"odd": parse(odd.encode())}).encode()).snapshots
-    extra = snapshot.details.extra
+    (told,) = tellings_in(read(dumps(sample | {"odd": parse(odd.encode())}).encode()))
+    extra = told.details.extra
     held = extra["odd"] if "odd" in extra else extra["envelope"]["odd"]
     assert dumps(held) == odd

@@ -13,7 +13,7 @@ from checkout_recovery.providers.provider import Credentials, Request
 from checkout_recovery.signing import Recipe, sign
 from local.fixtures import SECRET, SHOPIFY_NEW, SHOPIFY_ORDER, SHOPIFY_UPDATED
 from local.fixtures import shopify as fixture
-from tests.unit.providers.requests import CREDENTIALS, read, request_of, snapshot_of
+from tests.unit.providers.requests import CREDENTIALS, order_of, read, request_of, snapshot_of
 
 
 def update(**members: Any) -> dict[str, Any]:
@@ -142,14 +142,17 @@ class TestCheckouts:
 
 
 class TestOrders:
-    def test_an_order_says_that_its_checkout_was_bought(self) -> None:
-        snapshot = snapshot_of(fixture("order", "orders/create", SHOPIFY_ORDER))
-        details = snapshot.details
-        assert (snapshot.checkout_id, snapshot.alias) == ("123123123", "981820079255243537")
-        assert snapshot.completed
+    def test_an_order_says_that_its_shopper_has_bought(self) -> None:
+        order = order_of(fixture("order", "orders/create", SHOPIFY_ORDER))
+        details = order.details
+        assert (order.checkout_id, order.checkout_token) == (None, "123123123")
+        assert order.alias == "981820079255243537"
+        assert order.event_id == "shopify_evt_order"
+        assert order.event_time == datetime(2026, 5, 7, 10, 10, 1, tzinfo=UTC)
         assert details.order_id == "820982911946154508"
         assert details.completed_at == datetime(2026, 5, 7, 10, 10, tzinfo=UTC)
         assert details.phone == Phone(number="+919876543210", e164="+919876543210")
+        assert details.cart_token == "eeafa272cebfd4b22385bc4b645e762c"
         assert isinstance(details.address, Address)
         assert details.cart is not None
         assert details.cart.lines[0].total_discount == 0
@@ -159,25 +162,38 @@ class TestOrders:
             extra={"accept_language": "en-IN", "browser_ip": "203.0.113.7"},
         )
 
+    def test_told_of_the_checkout_that_it_is_of_it_completes_it(self) -> None:
+        order = order_of(fixture("order", "orders/create", SHOPIFY_ORDER))
+        snapshot = order.told_of("found-by-phone")
+        assert (snapshot.checkout_id, snapshot.completed) == ("found-by-phone", True)
+        assert (snapshot.event_id, snapshot.event_time) == (order.event_id, order.event_time)
+        assert snapshot.details == order.details
+
     def test_an_orders_name_is_not_the_shoppers(self) -> None:
-        details = snapshot_of(
-            fixture("order", "orders/create", order(customer=None, shipping_address=[]))
-        ).details
+        body = order(customer=None, shipping_address=[])
+        details = order_of(fixture("order", "orders/create", body)).details
         assert details.name is None
         assert details.extra["name"] == "#1001"
 
     def test_an_orders_token_is_not_the_checkouts(self) -> None:
-        details = snapshot_of(fixture("order", "orders/create", SHOPIFY_ORDER)).details
+        details = order_of(fixture("order", "orders/create", SHOPIFY_ORDER)).details
         assert details.extra["token"] == "123456abcd"
 
     def test_an_order_may_name_its_checkout_by_number_only(self) -> None:
-        snapshot = snapshot_of(fixture("order", "orders/create", order(checkout_token=None)))
-        assert snapshot.checkout_id == snapshot.alias == "981820079255243537"
+        told = order_of(fixture("order", "orders/create", order(checkout_token=None)))
+        assert told.checkout_token == told.alias == "981820079255243537"
 
-    def test_an_order_that_came_from_elsewhere_tells_of_no_checkout(self) -> None:
-        notice = read(fixture("pos", "orders/create", order(checkout_token=None, checkout_id=None)))
-        assert notice.snapshots == ()
-        assert notice.shops == {"my-store.myshopify.com"}
+    def test_an_order_that_came_from_elsewhere_still_names_its_shopper(self) -> None:
+        body = order(checkout_token=None, checkout_id=None)
+        told = order_of(fixture("pos", "orders/create", body))
+        assert (told.checkout_token, told.alias) == (None, None)
+        assert told.details.email == "john.doe@example.com"
+        assert read(fixture("pos", "orders/create", body)).shops == {"my-store.myshopify.com"}
+
+    def test_an_order_whose_token_can_be_no_key_still_names_its_shopper(self) -> None:
+        told = order_of(fixture("long", "orders/create", order(checkout_token="t" * 600)))
+        assert told.checkout_token is None
+        assert told.details.email == "john.doe@example.com"
 
 
 @pytest.mark.parametrize("topic", ["", "products/update", "orders/paid"])
