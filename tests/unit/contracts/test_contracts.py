@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,11 +10,11 @@ from hypothesis import strategies as st
 
 from checkout_recovery import json_codec
 from checkout_recovery.checkout.event import EventType
-from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.checkout.lifecycle import Checkout, Status
 from checkout_recovery.checkout.snapshot import Cart, Consent, Details, Item
 from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.contracts.contract import Contract
-from tests.unit.contracts.examples import EXAMPLES, FULL, checkout, left
+from tests.unit.contracts.examples import CREATED, DECIDED, EXAMPLES, FULL, checkout, left
 
 CASHFREE = CONTRACTS["abandonedCheckout", "v1"]
 OURS = CONTRACTS["checkout", "2026-11"]
@@ -102,6 +103,54 @@ def test_an_unknown_consent_is_neither_granted_nor_denied(
     assert body_of(CASHFREE, told)["marketing_opt_in"] is opt_in
     assert body_of(OURS, told)["data"]["customer"]["consent"] == word
     assert body_of(CONTRACTS["ACR_CHECKOUT", "2025-09"], told).get("marketing_opt_in") is opt_in
+
+
+def recovered(*, abandoned: timedelta, bought: timedelta) -> Checkout:
+    """A checkout that the sweep found abandoned, and whose purchase was heard of at `DECIDED`."""
+    return checkout(
+        Details(order_id="order-9"),
+        EventType.RECOVERED,
+        status=Status.RECOVERED,
+        found_at=CREATED + abandoned,
+        abandoned_at=CREATED + abandoned,
+        purchased_at=CREATED + bought,
+    )
+
+
+@pytest.mark.parametrize(
+    ("abandoned", "bought", "seconds"),
+    [
+        (timedelta(minutes=5), timedelta(minutes=9), 240),
+        (timedelta(minutes=5), timedelta(minutes=5, seconds=1, microseconds=999_999), 1),
+        (timedelta(minutes=5), timedelta(minutes=5), 0),
+        (timedelta(minutes=5), timedelta(minutes=4), 600),  # by a clock that is behind: until we heard of it
+    ],
+)
+def test_a_recovery_says_how_many_whole_seconds_after_the_abandonment_it_was(
+    abandoned: timedelta, bought: timedelta, seconds: int
+) -> None:
+    told = recovered(abandoned=abandoned, bought=bought)
+    assert body_of(OURS, told)["data"]["recovered_after_seconds"] == seconds
+    assert body_of(CONTRACTS["ACR_CHECKOUT", "2025-09"], told)["recovered_after_seconds"] == seconds
+    assert (
+        body_of(CONTRACTS["ACR_CHECKOUT", "2026-05"], told)["payload"]["recovered_after_seconds"] == seconds
+    )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        checkout(
+            Details(order_id="order-9"), EventType.COMPLETED, status=Status.COMPLETED, purchased_at=DECIDED
+        ),
+        left(EXAMPLES["full"]),
+    ],
+    ids=["completed", "abandoned"],
+)
+def test_what_was_not_recovered_took_no_time_to_be(told: Checkout) -> None:
+    assert body_of(OURS, told)["data"]["recovered_after_seconds"] is None
+    assert "recovered_after_seconds" not in body_of(CONTRACTS["ACR_CHECKOUT", "2025-09"], told)
+    assert "recovered_after_seconds" not in body_of(CONTRACTS["ACR_CHECKOUT", "2026-05"], told)["payload"]
 
 
 def test_our_own_contract_has_no_number_that_javascript_could_alter() -> None:

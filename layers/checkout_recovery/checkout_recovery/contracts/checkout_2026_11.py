@@ -19,7 +19,7 @@ from checkout_recovery.checkout.snapshot import (
     Variant,
 )
 from checkout_recovery.contracts.contract import Attempt, Contract
-from checkout_recovery.contracts.wire import Body, decimal_string, encode, event_of, instant
+from checkout_recovery.contracts.wire import Body, decimal_string, encode, event_of, instant, whole_seconds
 
 TOPIC, VERSION = "checkout", "2026-11"
 
@@ -52,6 +52,7 @@ def _data(checkout: Checkout) -> Body:
         "abandoned_at": instant(checkout.abandoned_at),
         "completed_at": instant(details.completed_at or checkout.purchased_at),
         "order_id": details.order_id,
+        "recovered_after_seconds": whole_seconds(checkout.recovered_after),
         "checkout_url": details.checkout_url,
         "cart_token": details.cart_token,
         "customer": _customer(details),

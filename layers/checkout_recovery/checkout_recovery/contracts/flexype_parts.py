@@ -17,7 +17,7 @@ from checkout_recovery.checkout.snapshot import (
     Shop,
     Variant,
 )
-from checkout_recovery.contracts.wire import OPT_IN, Body, instant, known, put_back
+from checkout_recovery.contracts.wire import OPT_IN, Body, instant, known, put_back, whole_seconds
 
 TOPIC = "ACR_CHECKOUT"
 EVENTS = (
@@ -137,5 +137,6 @@ def additional(checkout: Checkout, details: Details, cart: Cart) -> Body:
         marketing_opt_in=OPT_IN[details.consent],
         cart_token=details.cart_token,
         order_id=details.order_id,
+        recovered_after_seconds=whole_seconds(checkout.recovered_after),
         completed_at=instant(details.completed_at or checkout.purchased_at),
     )

@@ -1,7 +1,7 @@
 """How contracts write what JSON has no word for: times, amounts as strings, and members nobody described."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +35,11 @@ def encode(body: Body) -> bytes:
 def instant(time: datetime | None) -> str | None:
     """Writes a time as ISO 8601 in UTC: ``2026-05-07T10:00:00Z``, with a fraction where there is one."""
     return time.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z" if time else None
+
+
+def whole_seconds(span: timedelta | None) -> int | None:
+    """Writes how long something took, without the fraction of a second."""
+    return span // timedelta(seconds=1) if span is not None else None
 
 
 def decimal_string(amount: Decimal | None) -> str | None:
