@@ -97,12 +97,15 @@ def _session(region: str) -> boto3.Session:
 
 
 @contextlib.contextmanager
-def local_cloud(port: int | None = None, host: str = LOOPBACK) -> Iterator[Stack]:
+def local_cloud(
+    port: int | None = None, host: str = LOOPBACK, parameters: Sequence[str] = ()
+) -> Iterator[Stack]:
     """Starts the local cloud, deploys the stack, and takes both away at the end.
 
     Args:
         port: where ministack listens; by default 4566, or a free port where that is taken.
         host: the address that it listens on. Functions in `sam local`'s containers need 0.0.0.0.
+        parameters: of the template, ``Name=value``, besides those that samconfig.toml gives.
 
     Raises:
         LocalCloudError: a step failed; what it printed is in the message.
@@ -119,7 +122,8 @@ def local_cloud(port: int | None = None, host: str = LOOPBACK) -> Iterator[Stack
     ):
         with _alone():
             _build()
-            _deploy(endpoint_url, region, config["deploy"]["parameters"]["parameter_overrides"])
+            given = config["deploy"]["parameters"]["parameter_overrides"]
+            _deploy(endpoint_url, region, [*given, *parameters])
         stack = _finish(endpoint_url, region, stack_name)
         with _published(stack):
             yield stack

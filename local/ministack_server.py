@@ -16,7 +16,7 @@ from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions
-from ministack.services import apigateway, lambda_svc
+from ministack.services import apigateway, eventbridge, lambda_svc
 
 _body_is_utf8: contextvars.ContextVar[bool] = contextvars.ContextVar("body_is_utf8", default=True)
 
@@ -90,6 +90,27 @@ def authorize_batches() -> None:
     iam_actions.extract_resource_arn = extract_arn_of_all
 
 
+def name_what_was_invoked() -> None:
+    """Tells a function that a rule invoked by an alias so, in `invoked_function_arn`.
+
+    ministack names the version that the alias stands for, and a role that may invoke the alias may not that.
+    """
+    find = lambda_svc._get_func_record_for_ref
+
+    def find_as_invoked(reference: str) -> Any:
+        function, config, name = find(reference)
+        if config and reference.startswith("arn:"):
+            config = {**config, "FunctionArn": reference}
+        return function, config, name
+
+    lambda_svc._get_func_record_for_ref = find_as_invoked
+
+
+def keep_to_the_minute() -> None:
+    """Looks every second for rules whose time has come; every ten, a minute's rule ran each seventy seconds."""
+    eventbridge._SCHEDULER_TICK_INTERVAL = 1
+
+
 def end_with_parent() -> None:
     def wait_for_parent() -> None:
         sys.stdin.read()
@@ -102,5 +123,7 @@ if __name__ == "__main__":
     keep_body_bytes()
     retry_failed_stream_records()
     authorize_batches()
+    name_what_was_invoked()
+    keep_to_the_minute()
     end_with_parent()
     app.main()
