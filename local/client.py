@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import httpx
 
@@ -110,12 +111,16 @@ class StoreClient:
     def unsubscribe(self, subscription_id: str) -> None:
         self._call("DELETE", f"/subscriptions/{subscription_id}")
 
+    def deliveries(self, subscription_id: str, **wanted: str) -> list[dict[str, Any]]:
+        """The first page of a subscription's delivery log, newest first: of a state, reason or checkout_id."""
+        path = f"/subscriptions/{subscription_id}/deliveries?{urlencode(wanted)}"
+        return list(self._call("GET", path)["deliveries"])
+
     def send(self, call: Call) -> httpx.Response:
-        """Posts what a provider would, or the store's own snapshot; returns whatever is answered."""
+        """Posts what a provider would, or the store's own snapshot or order; returns whatever is answered."""
         if call.provider is None:
-            return self._client.post(
-                "/v1/checkouts", call.body, {**call.headers, "authorization": f"Bearer {self.token}"}
-            )
+            headers = {**call.headers, "authorization": f"Bearer {self.token}"}
+            return self._client.post(f"/v1/{call.own_schema}", call.body, headers)
         return self._client.post(f"/v1/webhooks/{call.provider}/{self.store_id}", call.body, call.headers)
 
     def _call(self, method: str, path: str, json: Any = None) -> dict[str, Any]:

@@ -22,9 +22,11 @@ class Call:
     """One request to the API."""
 
     provider: str | None
-    """None for our own schema, which a store posts with its token."""
+    """None for our own schemas, which a store posts with its token."""
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    own_schema: str = "checkouts"
+    """Which of ours it is, where it is one."""
 
 
 # ---------------------------------------------------------------- FlexyPe
@@ -89,6 +91,11 @@ def shopify(
 def own(payload: Payload | bytes) -> Call:
     """Our own schema; the client adds the store's token."""
     return Call(None, {"Content-Type": "application/json"}, _bytes(payload))
+
+
+def order(payload: Payload | bytes) -> Call:
+    """An order of any platform, in our own schema."""
+    return Call(None, {"Content-Type": "application/json"}, _bytes(payload), own_schema="orders")
 
 
 def _hmac(secret: str, body: bytes) -> str:
@@ -210,3 +217,6 @@ OWN: Payload = {
         "items": [{"product_id": "12345", "title": "Cool T-Shirt", "quantity": 1, "price": "999.00"}],
     },
 }
+
+OWN_ORDER: Payload = {"order_id": "1001", "phone": {"number": "9876543210", "dial_code": "91"}}
+"""The least that says which shopper has bought."""
