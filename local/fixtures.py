@@ -310,6 +310,12 @@ OWN: Json = {
     "extra": {"loyalty": {"points": 120}},
 }
 
+ORDER: Json = {
+    "order_id": 1001,
+    "checkout_id": "cart-42",
+    "completed_at": "2026-05-07T10:20:00Z",
+}
+
 
 # ---------------------------------------------------------------- the requests
 
@@ -431,13 +437,20 @@ def shopify(
 
 
 def own(name: str, body: Json | bytes, status: int = HTTPStatus.OK) -> Fixture:
-    """A request in our own schema, from a caller whom the authorizer let through."""
-    event = _event(
-        f"checkouts-{name}", "/v1/checkouts", {}, {"authorization": f"Bearer {SECRET}"}, _bytes(body)
-    )
+    """A snapshot in our own schema, from a caller whom the authorizer let through."""
+    return _call(f"checkouts-{name}", "/v1/checkouts", body, status)
+
+
+def order(name: str, body: Json | bytes, status: int = HTTPStatus.OK) -> Fixture:
+    """An order in our own schema, from such a caller."""
+    return _call(f"orders-{name}", "/v1/orders", body, status)
+
+
+def _call(name: str, route: str, body: Json | bytes, status: int) -> Fixture:
+    event = _event(name, route, {}, {"authorization": f"Bearer {SECRET}"}, _bytes(body))
     del event["pathParameters"]
     event["requestContext"]["authorizer"] = {"lambda": {"scope": "store", "store_id": STORE_ID}}
-    return Fixture(f"checkouts-{name}", status, event)
+    return Fixture(name, status, event)
 
 
 def _named(headers: Mapping[str, str]) -> dict[str, str]:
@@ -473,6 +486,7 @@ def fixtures() -> Iterator[Fixture]:
     yield from _cashfree()
     yield from _shopify()
     yield from _own()
+    yield from _orders()
 
 
 def _flexype_good() -> Iterator[Fixture]:
@@ -551,7 +565,8 @@ def _shopify() -> Iterator[Fixture]:
     deleted = {"id": 981820079255243537, "presentment_currency": "INR", "buyer_accepts_sms_marketing": False}
     yield shopify("checkouts-delete", "checkouts/delete", deleted)
     yield shopify("orders-create", "orders/create", SHOPIFY_ORDER)
-    till = SHOPIFY_ORDER | {"checkout_id": None, "checkout_token": None, "source_name": "pos"}
+    nameless = {"checkout_id": None, "checkout_token": None, "cart_token": None}
+    till = SHOPIFY_ORDER | nameless | {"id": 820982911946154509, "source_name": "pos"}
     yield shopify("orders-create-no-checkout", "orders/create", till)
     wrong = sign(Recipe.BASE64_BODY, "test_secret_of_another", dumps(SHOPIFY_NEW).encode())
     yield shopify(
@@ -568,6 +583,17 @@ def _own() -> Iterator[Fixture]:
     yield own("unknown-field", OWN | {"total_payable": 999}, malformed)
     yield own("no-checkout-id", {"email": "john.doe@example.com"}, malformed)
     yield own("malformed-price", OWN | {"cart": {"total": "₹ 999/-"}}, malformed)
+
+
+def _orders() -> Iterator[Fixture]:
+    malformed = HTTPStatus.UNPROCESSABLE_ENTITY
+    when = {"completed_at": ORDER["completed_at"]}
+    yield order("by-checkout-id", ORDER)
+    yield order("by-phone", when | {"order_id": 1002, "phone": "+919876543210"})
+    yield order("by-email", when | {"order_id": "1003", "email": "John.Doe@Example.com"})
+    yield order("undated", {"order_id": 1004, "phone": {"number": "98765 43210", "dial_code": "91"}})
+    yield order("nobody", when | {"order_id": 1005}, malformed)
+    yield order("unknown-field", ORDER | {"total": 999}, malformed)
 
 
 def text_of(fixture: Fixture) -> str:

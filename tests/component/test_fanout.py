@@ -18,7 +18,7 @@ from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.secrets import Secret, subscription_secret
 from checkout_recovery.signing import new_webhook_key
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from functions.fanout import app
 from local.receiver import Receiver
 from local.stream_fixtures import stream_fixtures, text_of
@@ -53,7 +53,9 @@ def subscribe(aws: None, environment: pytest.MonkeyPatch, receiver: Receiver) ->
         )
     )
 
-    def make(name: str, topic: str = OURS[0], version: str = OURS[1], url: str = "") -> Subscription:
+    def make(
+        name: str, topic: str = OURS[0], version: str = OURS[1], url: str = "", **rules: Any
+    ) -> Subscription:
         key = new_webhook_key()
         receiver.trust(f"/{name}", key)
         subscription = Subscription(
@@ -66,6 +68,7 @@ def subscribe(aws: None, environment: pytest.MonkeyPatch, receiver: Receiver) ->
             key_version=1,
             created_at=NOW,
             updated_at=NOW,
+            **rules,
         )
         wiring.secrets().put(subscription_secret("my-store", name), Secret((key,), version=1))
         wiring.registry().create_subscription(subscription)
@@ -109,9 +112,9 @@ def test_each_contract_gets_the_events_that_it_carries_and_all_verify(
     }
     assert heard == {
         ("abandonedCheckout", "v1"): 1,
-        ("ACR_CHECKOUT", "2025-09"): 3,
-        ("ACR_CHECKOUT", "2026-05"): 3,
-        ("checkout", "2026-11"): 4,
+        ("ACR_CHECKOUT", "2025-09"): 5,
+        ("ACR_CHECKOUT", "2026-05"): 5,
+        ("checkout", "2026-11"): 6,
     }
 
 
@@ -121,7 +124,7 @@ def test_a_batch_that_comes_again_sends_nothing_again(
     subscribe("sub_a")
     for _ in range(3):
         assert handle(event("fanout-several")) == []
-    assert len(receiver.arrivals) == 4
+    assert len(receiver.arrivals) == 6
 
 
 def test_a_warm_batch_costs_one_read_and_one_write_however_many_subscriptions(
@@ -132,6 +135,17 @@ def test_a_warm_batch_costs_one_read_and_one_write_however_many_subscriptions(
     handle(event("fanout-created"))
     calls.clear()
     handle(event("fanout-updated"))
+    assert calls == ["BatchGetItem", "BatchWriteItem"]
+
+
+@pytest.mark.parametrize("name", ["fanout-abandoned", "fanout-abandoned-suppressed"])
+def test_an_abandonment_costs_no_call_more(
+    calls: list[str], handle: Callable[[Event], list[str]], subscribe: Subscribe, event: Any, name: str
+) -> None:
+    subscribe("sub_a")
+    handle(event("fanout-created"))
+    calls.clear()
+    handle(event(name))
     assert calls == ["BatchGetItem", "BatchWriteItem"]
 
 
@@ -213,6 +227,139 @@ def test_a_rotated_key_signs_the_next_event(
     receiver.trust("/sub_a", key)
     handle(event("fanout-abandoned"))
     assert [arrival.problem for arrival in receiver.arrivals] == [None, None]
+
+
+# ---------------------------------------------------------------- what is held back
+
+
+def suppressed(output: str) -> dict[str, float]:
+    """The metric `Suppressed` by its reason, from the lines on standard output."""
+    emitted = [json.loads(line) for line in output.splitlines()]
+    return {each["reason"]: sum(each["Suppressed"]) for each in emitted if "Suppressed" in each}
+
+
+def save_image(dynamodb: DynamoDBClient, batch: Event) -> None:
+    """Lets the table hold what the last record of a batch says."""
+    dynamodb.put_item(TableName="CheckoutTable", Item=batch["Records"][-1]["dynamodb"]["NewImage"])
+
+
+def test_an_abandonment_that_is_held_back_is_recorded_and_counted_and_sent_to_nobody(
+    handle: Callable[[Event], list[str]],
+    subscribe: Subscribe,
+    receiver: Receiver,
+    dynamodb: DynamoDBClient,
+    event: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    subscribe("sub_a")
+    subscribe("sub_b", "abandonedCheckout", "v1")
+    assert handle(event("fanout-abandoned-suppressed")) == []
+    assert receiver.arrivals == []
+    assert logged(dynamodb) == {"sub_a": ("suppressed", "cooldown"), "sub_b": ("suppressed", "cooldown")}
+    assert suppressed(capsys.readouterr().out) == {"cooldown": 2}
+
+
+def test_the_metric_has_the_reason_as_its_only_dimension_of_our_own(
+    handle: Callable[[Event], list[str]],
+    subscribe: Subscribe,
+    event: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    subscribe("sub_a")
+    handle(event("fanout-abandoned-suppressed"))
+    (emitted,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    (metric,) = emitted["_aws"]["CloudWatchMetrics"]
+    assert metric["Namespace"] == "CheckoutRecovery/checkout-recovery-test"
+    assert metric["Metrics"] == [{"Name": "Suppressed", "Unit": "Count"}]
+    assert [set(dimensions) - {"service"} for dimensions in metric["Dimensions"]] == [{"reason"}]
+
+
+def test_each_subscription_is_held_back_from_by_its_own_rules(
+    handle: Callable[[Event], list[str]],
+    subscribe: Subscribe,
+    receiver: Receiver,
+    dynamodb: DynamoDBClient,
+    event: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    subscribe("sub_agreed", consent=ConsentRule.GRANTED, requires=tuple(Required))
+    subscribe("sub_any")
+    batch = event("fanout-abandoned")
+    image = batch["Records"][0]["dynamodb"]["NewImage"]
+    image["data"]["S"] = image["data"]["S"].replace('"consent":"granted"', '"consent":null')
+    assert handle(batch) == []
+    assert [arrival.path for arrival in receiver.arrivals] == ["/sub_any"]
+    assert logged(dynamodb) == {"sub_agreed": ("suppressed", "consent"), "sub_any": ("delivered", "")}
+    assert suppressed(capsys.readouterr().out) == {"consent": 1}
+
+
+def test_a_shopper_who_agreed_and_told_everything_is_told_of_to_the_strictest(
+    handle: Callable[[Event], list[str]], subscribe: Subscribe, receiver: Receiver, event: Any
+) -> None:
+    subscribe("sub_strict", consent=ConsentRule.GRANTED, requires=tuple(Required))
+    handle(event("fanout-abandoned"))
+    assert [arrival.path for arrival in receiver.arrivals] == ["/sub_strict"]
+
+
+def test_what_is_bought_by_the_time_that_its_abandonment_is_fanned_out_is_told_to_nobody(
+    handle: Callable[[Event], list[str]],
+    subscribe: Subscribe,
+    receiver: Receiver,
+    dynamodb: DynamoDBClient,
+    event: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    subscribe("sub_a")
+    save_image(dynamodb, event("fanout-recovered"))
+    handle(event("fanout-abandoned"))
+    assert receiver.arrivals == []
+    assert logged(dynamodb) == {"sub_a": ("suppressed", "completed")}
+    assert suppressed(capsys.readouterr().out) == {"completed": 1}
+
+
+def test_what_has_only_been_written_again_since_is_told(
+    handle: Callable[[Event], list[str]],
+    subscribe: Subscribe,
+    receiver: Receiver,
+    dynamodb: DynamoDBClient,
+    event: Any,
+) -> None:
+    subscribe("sub_a")
+    save_image(dynamodb, event("fanout-abandoned"))
+    handle(event("fanout-abandoned"))
+    assert [arrival.event_type for arrival in receiver.arrivals] == [EventType.ABANDONED]
+
+
+def test_of_an_abandonment_and_its_purchase_in_one_batch_only_the_purchase_is_told(
+    handle: Callable[[Event], list[str]],
+    subscribe: Subscribe,
+    receiver: Receiver,
+    dynamodb: DynamoDBClient,
+    event: Any,
+) -> None:
+    subscribe("sub_a")
+    left, bought = event("fanout-abandoned"), event("fanout-recovered")
+    save_image(dynamodb, bought)
+    handle({"Records": left["Records"] + bought["Records"]})
+    (arrival,) = receiver.arrivals
+    assert arrival.event_type == EventType.RECOVERED
+    assert json.loads(arrival.body)["data"]["recovered_after_seconds"] == 300
+
+
+def test_a_batch_that_comes_again_holds_nothing_back_twice(
+    handle: Callable[[Event], list[str]],
+    subscribe: Subscribe,
+    dynamodb: DynamoDBClient,
+    event: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    subscribe("sub_a")
+    handle(event("fanout-abandoned-suppressed"))
+    before = dynamodb.scan(TableName="DeliveryTable")["Items"]
+    capsys.readouterr()
+    handle(event("fanout-abandoned-suppressed"))
+    assert dynamodb.scan(TableName="DeliveryTable")["Items"] == before
+    assert suppressed(capsys.readouterr().out) == {}
 
 
 @pytest.mark.parametrize("name", sorted(stream_fixtures()))

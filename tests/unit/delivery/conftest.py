@@ -1,7 +1,11 @@
-"""Real receivers on the loopback interface, well-behaved and not, and certificates to go with them."""
+"""Real receivers on the loopback interface, well-behaved and not, and certificates to go with them.
+
+And the metrics that the code emits: they are lines on standard output.
+"""
 
 import datetime as dt
 import ipaddress
+import json
 import socket
 import ssl
 import threading
@@ -249,3 +253,28 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture(scope="session")
 def ca_file() -> str:
     return certifi.where()
+
+
+Counted = Callable[[str], dict[str, float]]
+
+
+@pytest.fixture(autouse=True)
+def namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the functions' environment says that metrics belong."""
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "CheckoutRecovery/test")
+
+
+@pytest.fixture
+def counted(capsys: pytest.CaptureFixture[str]) -> Counted:
+    """Adds up a metric by its reason, as far as it was emitted since the last time it was asked for."""
+
+    def count(metric: str) -> dict[str, float]:
+        counts: dict[str, float] = {}
+        for line in capsys.readouterr().out.splitlines():
+            emitted = json.loads(line)
+            if metric in emitted:
+                reason = emitted["reason"]
+                counts[reason] = counts.get(reason, 0.0) + sum(emitted[metric])
+        return counts
+
+    return count

@@ -4,22 +4,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from checkout_recovery.checkout.event import EventType
-from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.checkout.lifecycle import Checkout, Policy
 from checkout_recovery.checkout.phone import Phone
-from checkout_recovery.checkout.snapshot import Details, Snapshot
+from checkout_recovery.checkout.shopper import UNKNOWN, Purchase, Shopper
+from checkout_recovery.checkout.snapshot import Consent, Details, Snapshot
 from checkout_recovery.delivery.fan_out import Arrival, FanOut
 from checkout_recovery.delivery.plan import delivery_id
 from checkout_recovery.delivery.send import Failure, Outcome, Post
 from checkout_recovery.queues import RetryMessage
 from checkout_recovery.secrets import Secret
 from checkout_recovery.signing import new_webhook_key
-from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.deliveries import DeliveryRecord, LogRead
 from checkout_recovery.tables.registry import Subscriptions
+from tests.unit.delivery.conftest import Counted
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 PHONE = "9123456780"
+WAIT = timedelta(minutes=15)
+POLICY = Policy(cooldown=timedelta(days=1))
 
 
 class Registry:
@@ -34,6 +40,13 @@ class Registry:
         return self.held
 
 
+class Checkouts:
+    """Knows which checkouts are bought by now."""
+
+    def __init__(self) -> None:
+        self.bought: set[tuple[str, str]] = set()
+
+
 class Log:
     """A delivery log in memory."""
 
@@ -41,16 +54,27 @@ class Log:
         self.registry = registry
         self.records: dict[str, DeliveryRecord] = {}
         self.look_ups = 0
+        self.writes = 0
+        self.asked: list[tuple[str, str]] = []
 
     def look_up(
-        self, keys: Iterable[tuple[str, str]], registry: Registry, store_ids: Iterable[str]
+        self,
+        keys: Iterable[tuple[str, str]],
+        registry: Registry,
+        store_ids: Iterable[str],
+        checkouts: Checkouts,
+        abandoned: Iterable[tuple[str, str]],
     ) -> LogRead:
         self.look_ups += 1
+        self.asked += abandoned
         recorded = frozenset(delivery for _, delivery in keys if delivery in self.records)
-        return LogRead(recorded, dict.fromkeys(store_ids, self.registry.held.revision))
+        revisions = dict.fromkeys(store_ids, self.registry.held.revision)
+        return LogRead(recorded, revisions, frozenset(checkouts.bought & set(abandoned)))
 
     def record(self, records: Iterable[DeliveryRecord]) -> None:
-        self.records |= {record.delivery_id: record for record in records}
+        written = {record.delivery_id: record for record in records}
+        self.writes += len(written)
+        self.records |= written
 
 
 class Keys:
@@ -100,12 +124,14 @@ class World:
 
     def __init__(self, *subscriptions: Subscription) -> None:
         self.registry = Registry(*subscriptions)
+        self.checkouts = Checkouts()
         self.log = Log(self.registry)
         self.keys = Keys()
         self.receivers = Receivers()
         self.queue = Queue()
         self.fan_out = FanOut(
             registry=self.registry,  # type: ignore[arg-type] # a fake with what fan-out uses
+            checkouts=self.checkouts,  # type: ignore[arg-type] # the same
             deliveries=self.log,  # type: ignore[arg-type] # the same
             secrets=self.keys,  # type: ignore[arg-type] # the same
             sender=self.receivers,  # type: ignore[arg-type] # the same
@@ -118,6 +144,11 @@ class World:
     def __call__(self, *checkouts: Checkout) -> frozenset[str]:
         arrivals = [Arrival(f"record-{index}", checkout) for index, checkout in enumerate(checkouts)]
         return self.fan_out(arrivals, 5.0)
+
+    @property
+    def logged(self) -> dict[str, tuple[str, str | None]]:
+        """Of each subscription the state and reason."""
+        return {each.subscription_id: (each.state, each.reason) for each in self.log.records.values()}
 
     @property
     def sent_to(self) -> list[str]:
@@ -146,9 +177,29 @@ def checkout(checkout_id: str = "c1", *, seconds: int = 0, before: Checkout | No
         details=Details(phone=Phone.of(PHONE, "91"), stage="PHONE_ENTERED"),
     )
     held = before or Checkout(store_id="my-store", checkout_id=checkout_id)
-    changed = held.apply(snapshot, NOW + timedelta(seconds=seconds), timedelta(minutes=15))
+    changed = held.apply(snapshot, NOW + timedelta(seconds=seconds), WAIT)
     assert isinstance(changed, Checkout)
     return changed
+
+
+def abandoned(before: Checkout | None = None, shopper: Shopper = UNKNOWN) -> Checkout:
+    """A checkout that the sweep has found quiet."""
+    found = (before or checkout()).abandon(shopper, POLICY, NOW + WAIT)
+    assert isinstance(found, Checkout)
+    return found
+
+
+def bought(before: Checkout) -> Checkout:
+    """A checkout whose shopper has bought a minute after it was found quiet."""
+    then = NOW + WAIT + timedelta(minutes=1)
+    changed = before.buy(Purchase(time=then, heard_at=then, order_id="1001"), then)
+    assert isinstance(changed, Checkout)
+    return changed
+
+
+def told(before: Checkout, **details: object) -> Checkout:
+    """The same checkout with other details."""
+    return before.model_copy(update={"details": before.details.model_copy(update=details)})
 
 
 def test_every_subscription_that_wants_the_event_gets_it_and_it_is_recorded() -> None:
@@ -271,7 +322,7 @@ def test_events_of_one_checkout_share_a_lane_and_keep_their_order() -> None:
 def test_a_write_after_the_purchase_sends_nothing() -> None:
     world = World(subscription("a"))
     bought = Checkout(store_id="my-store", checkout_id="c1").apply(
-        Snapshot(checkout_id="c1", event_time=NOW, completed=True), NOW, timedelta(minutes=15)
+        Snapshot(checkout_id="c1", event_time=NOW, completed=True), NOW, WAIT
     )
     assert isinstance(bought, Checkout)
     late = bought.apply(
@@ -281,7 +332,7 @@ def test_a_write_after_the_purchase_sends_nothing() -> None:
             details=Details(email="a@shopper.example"),
         ),
         NOW,
-        timedelta(minutes=15),
+        WAIT,
     )
     assert isinstance(late, Checkout)
     world(bought)
@@ -295,7 +346,7 @@ def test_a_write_after_the_purchase_sends_nothing() -> None:
 def test_nobody_hears_that_a_checkout_is_gone_of_which_nobody_heard() -> None:
     world = World(subscription("a"))
     gone = Checkout(store_id="my-store", checkout_id="c1").apply(
-        Snapshot(checkout_id="c1", event_time=NOW, discarded=True), NOW, timedelta(minutes=15)
+        Snapshot(checkout_id="c1", event_time=NOW, discarded=True), NOW, WAIT
     )
     assert isinstance(gone, Checkout)
     assert world(gone) == frozenset()
@@ -307,3 +358,140 @@ def test_an_event_that_cannot_be_rendered_comes_again_and_keeps_no_other_back() 
     bad = checkout("bad").model_copy(update={"details": Details.model_construct(extra={"x": object()})})
     assert world(bad, checkout("good")) == {"record-0"}
     assert len(world.sent_to) == 1
+
+
+# ---------------------------------------------------------------- what is held back
+
+TOLD_JUST_NOW = Shopper(told_at=NOW)
+
+
+def test_an_abandonment_that_is_held_back_is_recorded_with_its_reason_and_sent_to_nobody() -> None:
+    world = World(subscription("a"), subscription("b", "abandonedCheckout", "v1"))
+    assert world(abandoned(shopper=TOLD_JUST_NOW)) == frozenset()
+    assert world.sent_to == []
+    assert world.queue.messages == []
+    assert world.logged == {"a": ("suppressed", "cooldown"), "b": ("suppressed", "cooldown")}
+
+
+def test_what_is_recorded_of_an_abandonment_that_is_held_back_counts_no_attempt() -> None:
+    world = World(subscription("a"))
+    event = abandoned(shopper=TOLD_JUST_NOW)
+    world(event)
+    (record,) = world.log.records.values()
+    assert (record.attempts, record.status, record.latency_ms) == (0, None, None)
+    assert (record.event_type, record.sequence) == ("checkout.abandoned", event.sequence)
+
+
+def test_deliveries_that_are_held_back_are_counted_by_their_reason(counted: Counted) -> None:
+    world = World(*(subscription(name) for name in "abc"))
+    world(abandoned(shopper=TOLD_JUST_NOW), abandoned(told(checkout("c2"), phone=None)))
+    assert counted("Suppressed") == {"cooldown": 3, "no_contact": 3}
+
+
+def test_consent_and_missing_fields_are_decided_for_each_subscription(counted: Counted) -> None:
+    world = World(
+        subscription("any"),
+        replace(subscription("agreed"), consent=ConsentRule.GRANTED),
+        replace(subscription("mailer"), requires=(Required.EMAIL,)),
+        replace(subscription("phoner"), requires=(Required.PHONE,)),
+    )
+    world(abandoned())
+    assert world.sent_to == ["any", "phoner"]
+    assert world.logged == {
+        "any": ("delivered", None),
+        "agreed": ("suppressed", "consent"),
+        "mailer": ("suppressed", "missing_field"),
+        "phoner": ("delivered", None),
+    }
+    assert counted("Suppressed") == {"consent": 1, "missing_field": 1}
+
+
+def test_a_shopper_who_refused_is_told_of_to_nobody() -> None:
+    world = World(subscription("a"), replace(subscription("b"), consent=ConsentRule.GRANTED))
+    world(abandoned(told(checkout(), consent=Consent.DENIED)))
+    assert world.logged == {"a": ("suppressed", "consent"), "b": ("suppressed", "consent")}
+
+
+def test_a_subscription_that_hears_no_abandonments_has_none_held_back() -> None:
+    world = World(subscription("a", "ACR_CHECKOUT", "2026-05"))
+    world.registry.held = Subscriptions(
+        1, (replace(world.registry.held.items[0], events=(EventType.UPDATED, EventType.RECOVERED)),)
+    )
+    world(abandoned(shopper=TOLD_JUST_NOW))
+    assert world.log.records == {}
+
+
+def test_an_abandonment_that_is_bought_before_it_is_fanned_out_is_told_to_nobody(counted: Counted) -> None:
+    world = World(subscription("a"), subscription("b"))
+    world.checkouts.bought = {("my-store", "c1")}
+    world(abandoned(), abandoned(checkout("c2")))
+    assert [post.lane for post in world.receivers.posts] == ["c2", "c2"]
+    reasons = {(each.checkout_id, each.state, each.reason) for each in world.log.records.values()}
+    assert reasons == {("c1", "suppressed", "completed"), ("c2", "delivered", None)}
+    assert counted("Suppressed") == {"completed": 2}
+
+
+def test_an_abandonment_and_its_purchase_in_one_batch_are_only_the_purchase() -> None:
+    world = World(subscription("a"))
+    world.checkouts.bought = {("my-store", "c1")}
+    left = abandoned()
+    world(left, bought(left))
+    (body,) = world.receivers.bodies
+    assert b'"type":"checkout.recovered"' in body
+
+
+def test_only_abandonments_that_are_about_to_be_told_are_looked_up_again() -> None:
+    world = World(subscription("a"))
+    first = checkout("c2")
+    world(
+        checkout("c1"),
+        first,
+        abandoned(first),
+        abandoned(checkout("c3"), TOLD_JUST_NOW),
+        abandoned(told(checkout("c4"), consent=Consent.DENIED)),
+    )
+    assert world.log.asked == [("my-store", "c2")]
+
+
+def test_a_subscription_that_the_look_up_finds_is_not_told_of_what_is_bought_either() -> None:
+    world = World(replace(subscription("a"), events=(EventType.CREATED,)))
+    first = checkout()
+    world(first)
+    world.registry.held = Subscriptions(2, (subscription("b"),))
+    world.checkouts.bought = {("my-store", "c1")}
+    world(abandoned(first))
+    assert world.logged == {"a": ("delivered", None), "b": ("suppressed", "completed")}
+
+
+def test_a_batch_that_comes_again_holds_nothing_back_twice(counted: Counted) -> None:
+    world = World(subscription("a"), replace(subscription("b"), requires=(Required.NAME,)))
+    batch = (abandoned(), abandoned(checkout("c2"), TOLD_JUST_NOW))
+    world(*batch)
+    assert world.log.writes == 4
+    assert sum(counted("Suppressed").values()) == 3
+    world(*batch)
+    assert world.log.writes == 4
+    assert counted("Suppressed") == {}
+
+
+def test_what_was_held_back_stays_so_when_its_reason_is_gone() -> None:
+    world = World(subscription("a"))
+    event = abandoned()
+    world.checkouts.bought = {("my-store", "c1")}
+    world(event)
+    world.checkouts.bought = set()
+    world(event)
+    assert world.logged == {"a": ("suppressed", "completed")}
+    assert world.sent_to == []
+
+
+@pytest.mark.parametrize("consent", [Consent.DENIED, None])
+@pytest.mark.parametrize("kind", [kind for kind in EventType if kind is not EventType.ABANDONED])
+def test_only_what_asks_for_a_message_is_held_back(kind: EventType, consent: Consent | None) -> None:
+    strict = replace(subscription("a"), consent=ConsentRule.GRANTED, requires=tuple(Required))
+    world = World(strict)
+    world.checkouts.bought = {("my-store", "c1")}
+    event = told(checkout(), consent=consent)
+    assert event.event is not None
+    world(event.model_copy(update={"event": event.event.model_copy(update={"type": kind})}))
+    assert world.logged == {"a": ("delivered", None)}

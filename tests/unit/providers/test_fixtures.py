@@ -7,12 +7,13 @@ import pytest
 
 from checkout_recovery.errors import MalformedRequest
 from checkout_recovery.providers import PROVIDERS
-from checkout_recovery.providers.own import read_own
+from checkout_recovery.providers.own import read_order, read_own
 from local import fixtures
 from tests.unit.providers.requests import CREDENTIALS, request_of
 
 ALL = {fixture.name: fixture for fixture in fixtures.fixtures()}
 every_fixture = pytest.mark.parametrize("name", ALL)
+OURS = {"POST /v1/checkouts": read_own, "POST /v1/orders": read_order}
 # These are refused for the store that they name, which is not the adapters' to know.
 OF_ANOTHER_STORE = {"flexype-unknown-store", "flexype-another-store"}
 
@@ -36,8 +37,8 @@ def test_the_adapter_answers_as_the_fixture_says(name: str) -> None:
 def status_of(fixture: fixtures.Fixture) -> int:
     request = request_of(fixture)
     try:
-        if fixture.event["routeKey"] == "POST /v1/checkouts":
-            read_own(request.body)
+        if read := OURS.get(fixture.event["routeKey"]):
+            read(request.body)
             return HTTPStatus.OK
         provider = PROVIDERS.get(fixture.event["pathParameters"]["provider"])
         if provider is None:
