@@ -196,6 +196,8 @@ class Checkout(BaseModel):
         """
         if self.is_complete or self.due_at is None or now < self.due_at:
             return Unchanged.NOT_DUE
+        if shopper.purchase and self.ended_with(shopper.purchase):
+            return self.buy(shopper.purchase, now)
         changes: dict[str, Any] = {"sequence": self.sequence + 1, "status": Status.ABANDONED}
         changes["event"] = self._event(EventType.ABANDONED, now)
         if self.status is Status.ACTIVE:
