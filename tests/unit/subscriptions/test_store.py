@@ -141,5 +141,12 @@ def test_quiet_hours_may_pass_midnight() -> None:
     assert StoreSettings(quiet_hours=quiet).quiet_hours == quiet
 
 
+def test_quiet_hours_without_length_that_are_stored_stay_readable() -> None:
+    quiet = {"start": "09:00", "end": "09:00", "timezone": "Asia/Kolkata"}
+    known = StoreSettings.model_validate({"quiet_hours": quiet}).quiet_hours
+    assert known
+    assert known.until(NOW) is None
+
+
 def test_a_store_does_not_show_its_tokens_hash() -> None:
     assert "0" * 64 not in repr(store())

@@ -55,14 +55,14 @@ class StoreKeeper:
             new_token: gives a store that is there a new token in place of its old one.
 
         Raises:
-            MalformedRequest: no store can be called that, or there is no such time zone.
+            MalformedRequest: no store can be called that, or its quiet hours can not be.
             Conflict: somebody else is registering it at this moment.
         """
         if not STORE_ID.fullmatch(store_id):
             raise MalformedRequest(
                 errors=[FieldError("store_id", "1 to 64 letters, digits, dots, dashes or underscores")]
             )
-        if faults := zone_faults(settings, available_timezones()):
+        if faults := quiet_hours_faults(settings, available_timezones()):
             raise MalformedRequest(errors=faults)
         store = self._registry.store(store_id)
         return self._replace(store, settings, new_token) if store else self._create(store_id, settings)
@@ -145,15 +145,20 @@ class StoreKeeper:
         self._registry.delete_subscriptions(store_id, subscription_ids)
 
 
-def zone_faults(settings: StoreSettings, zones: Collection[str]) -> list[FieldError]:
-    """Checks the time zone by the zones that this machine knows; where it knows none, its form has to do.
+def quiet_hours_faults(settings: StoreSettings, zones: Collection[str]) -> list[FieldError]:
+    """Checks quiet hours beyond their form.
 
-    Not a rule of `StoreSettings`: what is stored must stay readable whatever a machine knows.
+    Not rules of `StoreSettings`: what is stored must stay readable, also by a machine that knows fewer zones.
     """
     quiet = settings.quiet_hours
-    if quiet is None or not zones or quiet.timezone in zones:
+    if quiet is None:
         return []
-    return [FieldError("quiet_hours.timezone", "No such IANA time zone; one is Asia/Kolkata")]
+    faults = []
+    if quiet.end == quiet.start:  # nobody can tell whether none or all of the day is meant
+        faults.append(FieldError("quiet_hours.end", "must differ from start"))
+    if quiet.timezone not in zones:
+        faults.append(FieldError("quiet_hours.timezone", "No such IANA time zone; one is Asia/Kolkata"))
+    return faults
 
 
 def _is_being_written(known: ProviderSettings, held: Secret | None, now: datetime) -> bool:

@@ -37,6 +37,7 @@ class StoreSettings(BaseModel):
     cooldown_seconds: int = Field(default=86_400, ge=0, le=2_592_000)
     """How long after one abandonment the same shopper's next is not told."""
     quiet_hours: QuietHours | None = None
+    """When nobody is told of an abandonment. It is decided again when they end."""
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
     """ISO 4217; what amounts are in when the provider does not say."""
     checkout_retention_days: int | None = Field(default=None, ge=1, le=3650)
