@@ -1,4 +1,4 @@
-"""The management API: stores, their providers' secrets, and subscriptions.
+"""The management API: stores, their providers' secrets, subscriptions, and what became of deliveries.
 
 Each route translates, calls one use, and answers. Who calls, the gateway's authorizer has said; what they may
 do is decided here.
@@ -7,6 +7,7 @@ do is decided here.
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
@@ -25,6 +26,9 @@ from checkout_recovery.errors import (
 from checkout_recovery.http_api import JSON_TYPE, json_of, problem
 from checkout_recovery.observability import logger
 from checkout_recovery.subscriptions.answers import (
+    CheckoutAnswer,
+    DeliveryAnswer,
+    DeliveryPage,
     HealthAnswer,
     SampleAnswer,
     StoreAnswer,
@@ -35,6 +39,7 @@ from checkout_recovery.subscriptions.answers import (
 )
 from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE
 from checkout_recovery.subscriptions.requests import (
+    DeliveryQuery,
     Model,
     ProviderRequest,
     RotateRequest,
@@ -43,9 +48,11 @@ from checkout_recovery.subscriptions.requests import (
     read,
 )
 from checkout_recovery.subscriptions.store import StoreSettings
+from checkout_recovery.tables.deliveries import Choice
 
 app = APIGatewayHttpResolver()
 
+_DECODED_AT_MOST = 2
 _NEVER_CACHED = {"cache-control": "no-store"}  # a secret that is shown once must not stay anywhere
 
 
@@ -161,6 +168,25 @@ def send_sample(store_id: str, subscription_id: str) -> Response[str]:
     return _answer(200, answer)
 
 
+@app.get("/v1/stores/<store_id>/subscriptions/<subscription_id>/deliveries")
+def list_deliveries(store_id: str, subscription_id: str) -> Response[str]:
+    _allow(store_id)
+    limit = _limit()
+    asked = read(DeliveryQuery, {name: text for name, text in _query().items() if name != "limit"})
+    subscription = wiring.subscription_keeper().get(store_id, subscription_id)
+    choice = Choice(state=asked.state, reason=asked.reason, checkout_id=asked.checkout_id)
+    page = wiring.look_up().deliveries(subscription, limit, choice, since=asked.since, cursor=asked.cursor)
+    deliveries = [DeliveryAnswer.of(record) for record in page.records]
+    return _answer(200, DeliveryPage(deliveries=deliveries, next_cursor=page.next_cursor))
+
+
+@app.get("/v1/stores/<store_id>/checkouts/(?s:.+)")  # the router's own pattern knows no slash in an id
+def get_checkout(store_id: str) -> Response[str]:
+    _allow(store_id)
+    found = wiring.look_up().checkout(store_id, _spelled(app.current_event.path.partition("/checkouts/")[2]))
+    return _answer(200, CheckoutAnswer.of(found.checkout, found.deliveries))
+
+
 # ---------------------------------------------------------------- who may
 
 
@@ -214,6 +240,18 @@ def _limit() -> int:
     ):
         raise MalformedRequest(errors=[FieldError("limit", f"1 to {MAX_PAGE}")])
     return int(value)
+
+
+def _spelled(arrived: str) -> list[str]:
+    """The ids that the end of a path may mean: as it arrived, and as that decodes.
+
+    AWS's HTTP API decodes a path before the function sees it, and twice, which no documentation says; other
+    gateways once, or all but percent signs. So an id with a percent sign has to be encoded twice to arrive.
+    """
+    ids = [arrived]
+    while len(ids) <= _DECODED_AT_MOST and (plain := unquote(ids[-1])) != ids[-1]:
+        ids.append(plain)
+    return ids
 
 
 def _answer(status: int, body: BaseModel | None = None) -> Response[str]:

@@ -9,11 +9,11 @@ from botocore.exceptions import ClientError
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.errors import Conflict, NotFound, Unavailable
 from checkout_recovery.signing import Recipe
-from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.registry import MAX_SUBSCRIPTIONS, RegistryTable
 
 NOW = datetime(2026, 5, 7, 10, 0, 0, 123456, tzinfo=UTC)
@@ -40,6 +40,8 @@ SUBSCRIPTION = Subscription(
     version="v1",
     callback_url="https://receiver.example.com/h",
     events=(EventType.ABANDONED,),
+    consent=ConsentRule.GRANTED,
+    requires=(Required.PHONE, Required.CHECKOUT_URL),
     paused=True,
     recipe=Recipe.HEX_BODY,
     header_names=("Authorization",),
@@ -148,6 +150,19 @@ def test_a_subscription_is_read_as_it_was_written(registry: RegistryTable, store
     assert registry.subscription("my-store", "sub_1") == SUBSCRIPTION
     assert registry.subscriptions("my-store").items == (SUBSCRIPTION, plain)
     assert registry.subscriptions("my-store").settings == SETTINGS
+
+
+def test_a_subscription_of_an_earlier_version_is_told_of_all_who_have_not_refused(
+    registry: RegistryTable, store: Store, table_client: DynamoDBClient, name: str
+) -> None:
+    registry.create_subscription(SUBSCRIPTION)
+    table_client.update_item(
+        TableName=name,
+        Key={"store_id": {"S": "my-store"}, "kind_id": {"S": "subscription#sub_1"}},
+        UpdateExpression="REMOVE consent, requires",
+    )
+    plain = replace(SUBSCRIPTION, consent=ConsentRule.NOT_DENIED, requires=())
+    assert registry.subscription("my-store", "sub_1") == plain
 
 
 def test_every_change_of_a_subscription_moves_the_revision(registry: RegistryTable, store: Store) -> None:

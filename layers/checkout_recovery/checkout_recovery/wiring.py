@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from checkout_recovery.abandonment import Abandonments
     from checkout_recovery.delivery.fan_out import FanOut
+    from checkout_recovery.delivery.look_up import LookUp
     from checkout_recovery.delivery.send import Limits, Sender
     from checkout_recovery.ingest import Ingest
     from checkout_recovery.queues import RetryQueue
@@ -205,6 +206,13 @@ def subscription_keeper() -> "SubscriptionKeeper":
     from checkout_recovery.subscriptions.keep_subscriptions import SubscriptionKeeper
 
     return SubscriptionKeeper(registry(), secrets(), _now, local_targets=settings().allow_local_targets)
+
+
+@functools.cache
+def look_up() -> "LookUp":
+    from checkout_recovery.delivery.look_up import LookUp
+
+    return LookUp(registry(), checkouts(), deliveries())
 
 
 @functools.cache

@@ -1,14 +1,19 @@
 """What the management API answers. Secrets are in it only where they are made."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.event import Event, EventType
+from checkout_recovery.checkout.lifecycle import Checkout, Status, Suppression
+from checkout_recovery.checkout.shopper import email_identity, phone_identities
+from checkout_recovery.checkout.snapshot import Consent
 from checkout_recovery.signing import Recipe
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
+from checkout_recovery.tables.deliveries import DeliveryRecord, State
 
 
 class Answer(BaseModel):
@@ -59,6 +64,10 @@ class SubscriptionAnswer(Answer):
     version: str
     callback_url: str = Field(repr=False)
     events: list[EventType]
+    consent: ConsentRule
+    """Whose abandonments it is told of."""
+    requires: list[Required]
+    """Details without which it is not told of an abandonment."""
     paused: bool
     recipe: Recipe | None
     header_names: list[str]
@@ -79,6 +88,8 @@ class SubscriptionAnswer(Answer):
             version=subscription.version,
             callback_url=subscription.callback_url,
             events=list(subscription.events),
+            consent=subscription.consent,
+            requires=list(subscription.requires),
             paused=subscription.paused,
             recipe=subscription.recipe,
             header_names=list(subscription.header_names),
@@ -98,6 +109,129 @@ class SubscriptionPage(Answer):
     subscriptions: list[SubscriptionAnswer]
     next_cursor: str | None
     """Asks for the next page; null on the last."""
+
+
+class DeliveryAnswer(Answer):
+    """What became of a delivery; nothing of what was sent or answered."""
+
+    delivery_id: str
+    subscription_id: str
+    event_id: str
+    event_type: EventType
+    checkout_id: str
+    sequence: int
+    """The version of the checkout that was told."""
+    state: State
+    reason: str | None
+    """Why it is not delivered, in a word."""
+    attempts: int
+    """How many were made; 0 where it went to the queue untried, or was held back."""
+    status: int | None
+    """The receiver's last HTTP status; null where it did not answer."""
+    latency_ms: int | None
+    """How long the last attempt took."""
+    recorded_at: datetime
+
+    @classmethod
+    def of(cls, record: DeliveryRecord) -> Self:
+        return cls(
+            delivery_id=record.delivery_id,
+            subscription_id=record.subscription_id,
+            event_id=record.event_id,
+            event_type=EventType(record.event_type),
+            checkout_id=record.checkout_id,
+            sequence=record.sequence,
+            state=record.state,
+            reason=record.reason,
+            attempts=record.attempts,
+            status=record.status,
+            latency_ms=record.latency_ms,
+            recorded_at=record.recorded_at,
+        )
+
+
+class DeliveryPage(Answer):
+    """Newest first."""
+
+    deliveries: list[DeliveryAnswer]
+    """Where few fit what was asked for, fewer than the limit, or none, although there are more pages."""
+    next_cursor: str | None
+    """Asks for the next page; null at the log's end."""
+
+
+class CheckoutAnswer(Answer):
+    """A checkout as it stands; nothing by which its shopper could be known or reached."""
+
+    store_id: str
+    checkout_id: str
+    status: Status
+    event: Event
+    """Its last event. What is told late, after a purchase, is none."""
+    sequence: int
+    """Its version: one more with every write."""
+    stage: str | None
+    """Where the shopper is, in the provider's word."""
+    discarded: bool
+    """The provider has deleted it: it is never found abandoned."""
+    created_at: datetime
+    """When it was first heard of."""
+    active_at: datetime | None
+    """When its newest telling was heard, from which the wait for its abandonment counts."""
+    updated_at: datetime
+    """The time of its newest telling, by the teller's clock if that is believed."""
+    due_at: datetime | None
+    """When its abandonment is decided if nothing newer is heard; null while nothing is waited for."""
+    abandoned_at: datetime | None
+    """When it was last found abandoned."""
+    told_at: datetime | None
+    """When an abandonment of it was last told to anybody."""
+    suppressed: Suppression | None
+    """Why nobody was told of its last abandonment."""
+    purchased_at: datetime | None
+    """The earliest telling of its purchase."""
+    completed_at: datetime | None
+    """When the order was placed, by the teller's word."""
+    order_id: str | None
+    recovered_after_seconds: int | None
+    """From its last abandonment to the purchase; null where it was not recovered."""
+    has_phone: bool
+    """Whether a phone is known that can be called."""
+    has_email: bool
+    """Whether an e-mail address is known that can be written to."""
+    consent: Consent | None
+    """Whether the shopper agreed to WhatsApp messages; null where nobody knows."""
+    deliveries: list[DeliveryAnswer]
+    """What became of its last event, for each subscription that the store has now; newest first."""
+
+    @classmethod
+    def of(cls, checkout: Checkout, deliveries: Iterable[DeliveryRecord]) -> Self:
+        details, after = checkout.details, checkout.recovered_after
+        return cls.model_validate(
+            {
+                "store_id": checkout.store_id,
+                "checkout_id": checkout.checkout_id,
+                "status": checkout.status,
+                "event": checkout.event,
+                "sequence": checkout.sequence,
+                "stage": details.stage,
+                "discarded": checkout.discarded,
+                "created_at": checkout.created_at,
+                "active_at": checkout.active_at,
+                "updated_at": checkout.updated_at,
+                "due_at": checkout.due_at,
+                "abandoned_at": checkout.abandoned_at,
+                "told_at": checkout.told_at,
+                "suppressed": checkout.suppressed,
+                "purchased_at": checkout.purchased_at,
+                "completed_at": details.completed_at,
+                "order_id": details.order_id,
+                "recovered_after_seconds": None if after is None else int(after.total_seconds()),
+                "has_phone": bool(phone_identities(details.phone)),
+                "has_email": email_identity(details.email) is not None,
+                "consent": details.consent,
+                "deliveries": [DeliveryAnswer.of(record) for record in deliveries],
+            }
+        )
 
 
 class SampleAnswer(Answer):

@@ -16,6 +16,8 @@ from checkout_recovery.signing import Recipe, new_webhook_key
 from checkout_recovery.subscriptions.requests import SubscriptionChange, SubscriptionRequest
 from checkout_recovery.subscriptions.subscription import (
     SUBSCRIPTION_ID,
+    ConsentRule,
+    Required,
     Subscription,
     new_subscription_id,
 )
@@ -75,6 +77,8 @@ class SubscriptionKeeper:
             version=contract.version,
             callback_url=request.callback_url,
             events=_in_order(contract, request.events or contract.events),
+            consent=request.consent,
+            requires=_once_each(request.requires),
             recipe=request.recipe or (Recipe.BASE64_BODY if _has_recipe(contract) else None),
             header_names=tuple(request.headers),
             key_version=next_version(0, now),
@@ -131,12 +135,15 @@ class SubscriptionKeeper:
         before = self.get(store_id, subscription_id)
         changes: dict[str, Any] = request.model_dump(exclude_unset=True)
         faults: list[FieldError] = []
+        contract = CONTRACTS[before.topic, before.version]
         if "callback_url" in changes:
             faults += self._url_faults(request.callback_url)
         if "events" in changes:
-            contract = CONTRACTS[before.topic, before.version]
             faults += _event_faults(contract, request.events)
             changes["events"] = _in_order(contract, request.events)
+        if "requires" in changes:
+            changes["requires"] = _once_each(request.requires)
+        faults += _suppression_faults(contract, request.consent, request.requires)
         if faults:
             raise MalformedRequest(errors=faults)
         if changes.get("paused") is False:
@@ -191,6 +198,7 @@ class SubscriptionKeeper:
         faults = self._url_faults(request.callback_url) + _header_faults(request.headers)
         if request.events is not None:
             faults += _event_faults(contract, request.events)
+        faults += _suppression_faults(contract, request.consent, request.requires)
         if request.recipe and not _has_recipe(contract):
             faults.append(FieldError("recipe", f"Only {cashfree_v1.TOPIC} leaves a choice"))
         if faults:
@@ -209,6 +217,22 @@ def _has_recipe(contract: Contract) -> bool:
 def _in_order(contract: Contract, events: Iterable[EventType]) -> tuple[EventType, ...]:
     wanted = set(events)
     return tuple(event for event in contract.events if event in wanted)
+
+
+def _once_each(requires: Iterable[Required]) -> tuple[Required, ...]:
+    wanted = set(requires)
+    return tuple(required for required in Required if required in wanted)
+
+
+def _suppression_faults(
+    contract: Contract, consent: ConsentRule, requires: Sequence[Required]
+) -> list[FieldError]:
+    """Refuses rules that would spare no shopper: all that such a contract carries is told."""
+    if EventType.ABANDONED in contract.events:
+        return []
+    asked = {"consent": consent is not ConsentRule.NOT_DENIED, "requires": bool(requires)}
+    why = f"Only {EventType.ABANDONED} is held back for it, which {contract.topic} does not carry"
+    return [FieldError(field, why) for field, is_asked in asked.items() if is_asked]
 
 
 def _event_faults(contract: Contract, events: Sequence[EventType]) -> list[FieldError]:

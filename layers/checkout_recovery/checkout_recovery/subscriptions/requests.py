@@ -1,12 +1,16 @@
 """What callers of the management API send. Unknown fields are refused: a slip is never a default."""
 
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.errors import FieldError, MalformedRequest
 from checkout_recovery.signing import Recipe
+from checkout_recovery.subscriptions.subscription import ConsentRule, Required
+from checkout_recovery.tables.deliveries import DELIVERY_ID, State
 
 MAX_HEADERS = 10
 DEFAULT_OVERLAP_SECONDS = 86_400
@@ -14,9 +18,23 @@ DEFAULT_OVERLAP_SECONDS = 86_400
 _MAX_ERRORS = 20
 _MAX_FIELD_CHARS = 100
 
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        # Not a ValueError: pydantic's message must be ours, without the value.
+        raise PydanticCustomError("no_moment", "must be an ISO 8601 time with its offset (a + as %2B)")
+    return moment
+
+
 # Enums come as strings here; everything else is taken only as the type that it is.
 Events = Annotated[list[Annotated[EventType, Field(strict=False)]], Field(min_length=1, max_length=20)]
 GivenRecipe = Annotated[Recipe, Field(strict=False)]
+GivenConsent = Annotated[ConsentRule, Field(strict=False)]
+Requirements = Annotated[list[Annotated[Required, Field(strict=False)]], Field(max_length=20)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 SecretText = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[!-~]+( [!-~]+)*$")]
 
@@ -47,6 +65,11 @@ class SubscriptionRequest(Request):
     """Sent with every delivery, for example a receiver's API key. The values are never shown again."""
     recipe: GivenRecipe | None = None
     """How `abandonedCheckout` is signed; ``base64_body`` by default."""
+    consent: GivenConsent = ConsentRule.NOT_DENIED
+    """Whose abandonments it is told of: of all who have not refused to be messaged, or only of those who have
+    agreed."""
+    requires: Requirements = []
+    """Details without which it is not told of an abandonment."""
 
 
 class SubscriptionChange(Request):
@@ -56,6 +79,8 @@ class SubscriptionChange(Request):
     paused: bool = Field(default_factory=bool)
     """A paused subscription is sent nothing, and what happens meanwhile is not sent later."""
     events: Events = Field(default_factory=list)
+    consent: GivenConsent = ConsentRule.NOT_DENIED
+    requires: Requirements = Field(default_factory=list)
 
 
 class RotateRequest(Request):
@@ -63,6 +88,21 @@ class RotateRequest(Request):
 
     overlap_seconds: int = Field(default=DEFAULT_OVERLAP_SECONDS, ge=600, le=604_800)
     """How long the previous key signs along."""
+
+
+class DeliveryQuery(Request):
+    """Which of a subscription's deliveries are to be listed; they have to fit all that is given."""
+
+    state: Annotated[State, Field(strict=False)] | None = None
+    """Where they stand."""
+    reason: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")] | None = None
+    """Why they are not delivered: ``cooldown``, ``timeout``…"""
+    checkout_id: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+    """Which checkout they are about."""
+    since: Annotated[datetime, BeforeValidator(_moment)] | None = None
+    """Of events from this time on: ISO 8601 with its offset."""
+    cursor: Annotated[str, StringConstraints(pattern=f"^{DELIVERY_ID.pattern}$")] | None = None
+    """`next_cursor` of the page before."""
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -6,7 +6,7 @@ The phone number is one that is kept for fiction (NANP 555-0100 to 0199) and the
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from checkout_recovery.checkout.event import Event, EventType, event_id
@@ -26,7 +26,12 @@ _STATUS = {
     EventType.COMPLETED: Status.COMPLETED,
     EventType.RECOVERED: Status.RECOVERED,
 }
-_AFTER_ABANDONMENT = (EventType.ABANDONED, EventType.RESUMED, EventType.RECOVERED)
+_AWAY = {
+    EventType.ABANDONED: timedelta(),
+    EventType.RESUMED: timedelta(minutes=20),
+    EventType.RECOVERED: timedelta(minutes=20),
+}
+"""How long ago the sample's shopper left; before the other events none does."""
 
 
 class SampleSender:
@@ -38,7 +43,7 @@ class SampleSender:
         self._now = now
 
     def send(self, subscription: Subscription) -> Outcome:
-        """Sends the sample, also to a subscription that is paused.
+        """Sends the sample, also to a subscription that is paused or is not told of such a shopper.
 
         Raises:
             Conflict: its keys are lost.
@@ -76,6 +81,7 @@ def sample_checkout(store_id: str, event: EventType, now: datetime) -> Checkout:
     """Makes a checkout of nobody as it stands after `event`; each is another, so none looks repeated."""
     checkout_id = f"sample-{int(now.timestamp() * 1000)}"
     bought = event in (EventType.COMPLETED, EventType.RECOVERED)
+    left_at = now - _AWAY[event] if event in _AWAY else None
     return Checkout(
         store_id=store_id,
         checkout_id=checkout_id,
@@ -83,9 +89,10 @@ def sample_checkout(store_id: str, event: EventType, now: datetime) -> Checkout:
         status=_STATUS.get(event, Status.ACTIVE),
         event=Event(id=event_id(store_id, checkout_id, 1), type=event, time=now),
         details=_details(checkout_id, "COMPLETED" if bought else "PAYMENT_LOADED"),
-        created_at=now,
+        created_at=left_at or now,
         updated_at=now,
-        abandoned_at=now if event in _AFTER_ABANDONMENT else None,
+        found_at=left_at,
+        abandoned_at=left_at,
         purchased_at=now if bought else None,
     )
 

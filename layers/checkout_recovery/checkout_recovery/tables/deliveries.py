@@ -1,9 +1,10 @@
 """DeliveryTable: what happened to each delivery. Ids, states and figures; nothing of the shopper's."""
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
     from checkout_recovery.tables.checkouts import CheckoutTable
     from checkout_recovery.tables.registry import RegistryTable
+
+DELIVERY_ID = re.compile(r"dlv_[0-9a-f]{32}", re.ASCII)
+"""Its first 12 digits are the event's time in milliseconds (see `delivery.plan`), so that ids sort by it."""
+
+_PAGES = 4
+_ITEMS_A_PAGE = 500
+"""Of how many entries, page by page, one call picks those that are asked for: some 450 bytes each."""
 
 _KEYS_A_READ = 100
 _ITEMS_A_WRITE = 25
@@ -54,6 +62,27 @@ class DeliveryRecord:
     """How long the last attempt took."""
     recorded_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which entries of the log are asked for; None is any."""
+
+    state: State | None = None
+    reason: str | None = None
+    checkout_id: str | None = None
+
+
+EVERYTHING = Choice()
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A part of a subscription's log, newest first."""
+
+    records: tuple[DeliveryRecord, ...]
+    next_cursor: str | None
+    """Where to go on; None at the log's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +128,7 @@ class DeliveryTable:
             Unavailable: DynamoDB is throttled or down.
         """
         wanted = [(registry.table_name, registry.store_key(store_id)) for store_id in store_ids]
-        wanted += [
-            (self.table_name, {"subscription_id": {"S": subscription}, "delivery_id": {"S": delivery}})
-            for subscription, delivery in keys
-        ]
+        wanted += [(self.table_name, _key(*key)) for key in keys]
         wanted += [(checkouts.table_name, checkouts.key(*key)) for key in abandoned]
         projections = {
             self.table_name: "delivery_id",
@@ -122,13 +148,86 @@ class DeliveryTable:
                     bought.add((item["store_id"]["S"], item["checkout_id"]["S"]))
         return LogRead(frozenset(recorded), revisions, frozenset(bought))
 
+    def load_all(self, keys: Sequence[tuple[str, str]]) -> list[DeliveryRecord]:
+        """Returns those that there are of these (subscription_id, delivery_id), in no order.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down.
+        """
+        wanted = [(self.table_name, _key(*key)) for key in keys]
+        return [_decode(item) for chunk in _chunks(wanted, _KEYS_A_READ) for _, item in self._read(chunk, {})]
+
+    def page(
+        self,
+        subscription_id: str,
+        limit: int,
+        choice: Choice = EVERYTHING,
+        *,
+        since: str = "",
+        cursor: str | None = None,
+    ) -> LogPage:
+        """Lists a subscription's deliveries, newest first.
+
+        What few entries fit is looked for only so far back: a page may have fewer than asked for, or none,
+        and still a cursor.
+
+        Args:
+            subscription_id: whose.
+            limit: how many at most.
+            choice: which.
+            since: the least id that is asked for.
+            cursor: `next_cursor` of the page before; a position and no more, whoever made it.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down.
+        """
+        if cursor and cursor < since:
+            return LogPage((), None)  # DynamoDB refuses to start outside of what is asked for
+        query = self._query(subscription_id, choice, since, limit)
+        found: list[DeliveryRecord] = []
+        position = cursor
+        for _ in range(_PAGES):
+            if position:
+                query["ExclusiveStartKey"] = _key(subscription_id, position)
+            with driver_errors():
+                answer = self._client.query(**query)
+            found += map(_decode, answer["Items"])
+            last = answer.get("LastEvaluatedKey")
+            position = last["delivery_id"]["S"] if last else None
+            if position is None or len(found) >= limit:
+                break
+        if len(found) > limit:
+            position = found[limit - 1].delivery_id
+        return LogPage(tuple(found[:limit]), position)
+
+    def _query(self, subscription_id: str, choice: Choice, since: str, limit: int) -> dict[str, Any]:
+        sought = {name: value for name, value in asdict(choice).items() if value is not None}
+        query: dict[str, Any] = {
+            "TableName": self.table_name,
+            "KeyConditionExpression": "subscription_id = :subscription",
+            "ExpressionAttributeValues": {":subscription": {"S": subscription_id}},
+            "ScanIndexForward": False,
+            "Limit": _ITEMS_A_PAGE if sought else limit,
+        }
+        if since:
+            query["KeyConditionExpression"] += " AND delivery_id >= :since"
+            query["ExpressionAttributeValues"][":since"] = {"S": since}
+        if sought:
+            query["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in sought)
+            query["ExpressionAttributeNames"] = {f"#{name}": name for name in sought}
+            query["ExpressionAttributeValues"] |= {
+                f":{name}": {"S": str(value)} for name, value in sought.items()
+            }
+        return query
+
     def _read(
         self, wanted: Sequence[tuple[str, Mapping[str, Any]]], projections: Mapping[str, str]
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
         requests: dict[str, Any] = {}
         for table, key in wanted:
             request: dict[str, Any] = {"Keys": [], "ConsistentRead": True}
-            request["ProjectionExpression"] = projections[table]
+            if table in projections:
+                request["ProjectionExpression"] = projections[table]
             requests.setdefault(table, request)["Keys"].append(key)
         for round_ in range(_ROUNDS):
             with driver_errors():
@@ -164,6 +263,10 @@ class DeliveryTable:
         raise Unavailable("The delivery log is throttled.")
 
 
+def _key(subscription_id: str, delivery_id: str) -> dict[str, Any]:
+    return {"subscription_id": {"S": subscription_id}, "delivery_id": {"S": delivery_id}}
+
+
 def _encode(record: DeliveryRecord) -> dict[str, Any]:
     item: dict[str, Any] = {
         "subscription_id": {"S": record.subscription_id},
@@ -185,6 +288,25 @@ def _encode(record: DeliveryRecord) -> dict[str, Any]:
     if record.latency_ms is not None:
         item["latency_ms"] = {"N": str(record.latency_ms)}
     return item
+
+
+def _decode(item: Mapping[str, Any]) -> DeliveryRecord:
+    return DeliveryRecord(
+        subscription_id=item["subscription_id"]["S"],
+        delivery_id=item["delivery_id"]["S"],
+        store_id=item["store_id"]["S"],
+        checkout_id=item["checkout_id"]["S"],
+        event_id=item["event_id"]["S"],
+        event_type=item["event_type"]["S"],
+        sequence=int(item["sequence"]["N"]),
+        state=State(item["state"]["S"]),
+        attempts=int(item["attempts"]["N"]),
+        reason=item["reason"]["S"] if "reason" in item else None,
+        status=int(item["status"]["N"]) if "status" in item else None,
+        latency_ms=int(item["latency_ms"]["N"]) if "latency_ms" in item else None,
+        recorded_at=datetime.fromisoformat(item["recorded_at"]["S"]),
+        expires_at=datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC),
+    )
 
 
 def _chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
