@@ -31,7 +31,8 @@ from checkout_recovery.providers.provider import Request
 from checkout_recovery.tables.checkouts import encode
 from functions.fanout.app import handler as fanout
 from functions.ingest.app import handler as ingest
-from local.fixtures import fixtures
+from local.fixtures import flexype
+from local.samples import FLEXYPE_2026_05
 
 SUBSCRIBERS = 10
 ROUNDS = 15
@@ -45,10 +46,12 @@ ENVIRONMENT = {
     "CHECKOUT_TABLE": "CheckoutTable",
     "REGISTRY_TABLE": "RegistryTable",
     "DELIVERY_TABLE": "DeliveryTable",
+    "SHOPPER_TABLE": "ShopperTable",
     "RETRY_QUEUE_URL": "http://127.0.0.1/retry",
     "REJECTED_EVENTS_QUEUE_URL": "http://127.0.0.1/rejected",
     "ALLOW_LOCAL_TARGETS": "true",
     "POWERTOOLS_SERVICE_NAME": "bench",
+    "POWERTOOLS_METRICS_NAMESPACE": "bench",
 }
 
 Task = Callable[[], Any]
@@ -82,7 +85,7 @@ def compare(name: str, measured: Task, baseline_name: str, baseline: Task) -> st
     base, ours = (statistics.median(column) for column in zip(*rounds, strict=True))
     spread = f"{ratios[ROUNDS // 4]:.2f} to {ratios[-ROUNDS // 4]:.2f}"
     ratio = f"x {statistics.median(ratios):.2f} ({spread})"
-    return f"{name:26} {ours:6.0f} µs   {baseline_name:32} {base:6.0f} µs   {ratio}"
+    return f"{name:26} {ours:6.0f} µs   {baseline_name:49} {base:6.0f} µs   {ratio}"
 
 
 def recorded(client: Any, run: Task) -> list[tuple[str, dict[str, Any]]]:
@@ -104,11 +107,15 @@ def bare(client: Any, calls: list[tuple[str, dict[str, Any]]]) -> Task:
     return lambda: [client._make_api_call(name, parameters) for name, parameters in calls]
 
 
-def ingest_event() -> dict[str, Any]:
-    (event,) = (fixture.event for fixture in fixtures() if fixture.name == "flexype-2026-05")
-    assert event["pathParameters"]["store_id"] == STORE_ID
-    event["headers"]["x-flexype-authorization"] = SECRET
-    return event
+def ingest_event(checkout: str = "c-new") -> dict[str, Any]:
+    """FlexyPe's sample as a telling of a checkout; of `c-held` there was one before, of the others none."""
+    url = f"https://checkout.flexype.com/c/{checkout}"
+    event = flexype(
+        "bench", FLEXYPE_2026_05 | {"payload": FLEXYPE_2026_05["payload"] | {"checkout_url": url}}
+    )
+    assert event.event["pathParameters"]["store_id"] == STORE_ID
+    assert event.event["headers"]["x-flexype-authorization"] == SECRET
+    return event.event
 
 
 def checkout_of(event: dict[str, Any], now: datetime) -> Checkout:
@@ -121,26 +128,46 @@ def checkout_of(event: dict[str, Any], now: datetime) -> Checkout:
     return checkout
 
 
+def held_item() -> dict[str, Any]:
+    """The item of a checkout that was told of before, an hour ago and with the same contact."""
+    event = ingest_event("c-held")
+    event["headers"]["x-event-id"] = "evt_before"
+    event["body"] = event["body"].replace("2026-05-07T10:00:00Z", "2026-05-07T09:00:00Z")
+    return image_of(event, datetime.now(UTC) - timedelta(hours=1))
+
+
+def image_of(event: dict[str, Any], now: datetime) -> dict[str, Any]:
+    return encode(checkout_of(event, now), now + timedelta(days=90), due_shards=8)
+
+
 def fanout_event() -> dict[str, Any]:
-    now = datetime.now(UTC)
-    image = encode(checkout_of(ingest_event(), now), now + timedelta(days=90), due_shards=8)
+    image = image_of(ingest_event(), datetime.now(UTC))
     return {"Records": [{"eventName": "INSERT", "dynamodb": {"SequenceNumber": "1", "NewImage": image}}]}
 
 
 def measure() -> list[str]:
-    context, snapshot, event = Context(), ingest_event(), fanout_event()
-    assert ingest(snapshot, context)["statusCode"] == 200
+    context, event = Context(), fanout_event()
+    snapshot, later = ingest_event(), ingest_event("c-held")
+    assert '"sequence":1}' in ingest(snapshot, context)["body"]
+    assert '"sequence":2}' in ingest(later, context)["body"]
     assert fanout(event, context) == {"batchItemFailures": []}
     ours = wiring._dynamodb()
     plain = boto3.client("dynamodb")
-    taken_in = recorded(ours, lambda: ingest(snapshot, context))
-    fanned_out = recorded(ours, lambda: fanout(event, context))
-    reads, looks = (" + ".join(name for name, _ in calls) for calls in (taken_in, fanned_out))
-    take_in, fan_out = (lambda: ingest(snapshot, context)), (lambda: fanout(event, context))
+    take_in, take_first, fan_out = (
+        lambda: ingest(later, context),
+        lambda: ingest(snapshot, context),
+        lambda: fanout(event, context),
+    )
+    taken_in, taken_first, fanned_out = (recorded(ours, run) for run in (take_in, take_first, fan_out))
+    reads, links, looks = (
+        " + ".join(name for name, _ in calls) for calls in (taken_in, taken_first, fanned_out)
+    )
     text, now = snapshot["body"], datetime.now(UTC)
     return [
         compare("ingest, 1 snapshot", take_in, reads, bare(plain, taken_in)),
         compare("the same", take_in, "the same, as configured", bare(ours, taken_in)),
+        compare("ingest, a first contact", take_first, links, bare(plain, taken_first)),
+        compare("the same", take_first, "the same, as configured", bare(ours, taken_first)),
         compare("fanout, 1 event to 10", fan_out, looks, bare(plain, fanned_out)),
         compare("the same", fan_out, "the same, as configured", bare(ours, fanned_out)),
         compare("a log line", _log, "read and apply a snapshot", lambda: checkout_of(snapshot, now)),
@@ -158,7 +185,7 @@ def _log() -> None:
 
 
 def main() -> int:
-    with stub(SUBSCRIBERS) as url:
+    with stub(SUBSCRIBERS, held_item()) as url:
         os.environ |= ENVIRONMENT | {"AWS_ENDPOINT_URL": url}
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             lines = measure()

@@ -10,6 +10,7 @@ from typing import Any
 
 STORE_ID = "my-store"
 SECRET = "test_secret_do_not_use"  # noqa: S105 - it says so itself
+INDEX_KEY = "00" * 32
 KEY = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 _CONTRACTS = (("checkout", "2026-11"), ("ACR_CHECKOUT", "2025-09"), ("ACR_CHECKOUT", "2026-05"))
 _AT = {"S": "2026-05-07T10:00:00+00:00"}
@@ -51,6 +52,7 @@ def subscription(number: int, port: int) -> dict[str, Any]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     subscribers = 0
+    held: dict[str, Any] = {}  # noqa: RUF012 - set once, before it serves
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -63,12 +65,14 @@ class _Handler(BaseHTTPRequestHandler):
         port = int(self.headers["host"].rpartition(":")[2])
         if operation == "GetItem" and b'"kind_id"' in body:
             return {"Item": store()}
+        if operation == "GetItem" and json.loads(body)["Key"]["checkout_id"] == self.held["checkout_id"]:
+            return {"Item": self.held}
         if operation == "Query":
             return {"Items": [store(), *(subscription(number, port) for number in range(self.subscribers))]}
         if operation == "GetParameters":
-            keys = json.dumps({"keys": [SECRET if b"/providers/" in body else KEY], "version": 1})
             names = json.loads(body)["Names"]
-            return {"Parameters": [{"Name": name, "Value": keys} for name in names], "InvalidParameters": []}
+            found = [{"Name": name, "Value": _parameter(name)} for name in names]
+            return {"Parameters": found, "InvalidParameters": []}
         if operation == "BatchGetItem":
             return {"Responses": {"RegistryTable": [store()]}, "UnprocessedKeys": {}}
         return {"UnprocessedItems": {}} if operation == "BatchWriteItem" else {}
@@ -77,19 +81,30 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _serve(ports: "Queue[int]", subscribers: int) -> None:
-    _Handler.subscribers = subscribers
+def _parameter(name: str) -> str:
+    if name.endswith("/index-key"):
+        return INDEX_KEY
+    return json.dumps({"keys": [SECRET if "/providers/" in name else KEY], "version": 1})
+
+
+def _serve(ports: "Queue[int]", subscribers: int, held: dict[str, Any]) -> None:
+    _Handler.subscribers, _Handler.held = subscribers, held
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     ports.put(server.server_port)
     server.serve_forever()
 
 
 @contextlib.contextmanager
-def stub(subscribers: int) -> Iterator[str]:
-    """Runs the stub, and yields its URL."""
+def stub(subscribers: int, held: dict[str, Any]) -> Iterator[str]:
+    """Runs the stub, and yields its URL.
+
+    Args:
+        subscribers: how many subscriptions the store has.
+        held: the item of the one checkout that there is; all others are unknown, and so is every shopper.
+    """
     context = multiprocessing.get_context("fork")
     ports: Queue[int] = context.Queue()
-    process = context.Process(target=_serve, args=(ports, subscribers), daemon=True)
+    process = context.Process(target=_serve, args=(ports, subscribers, held), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{ports.get(timeout=30)}"
