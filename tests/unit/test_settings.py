@@ -10,9 +10,15 @@ def test_what_is_not_set_has_its_default() -> None:
 
 
 def test_what_is_set_counts() -> None:
-    environment = {"STACK_NAME": "s", "ALLOW_LOCAL_TARGETS": "true", "DUE_SHARDS": "16"}
+    environment = {
+        "STACK_NAME": "s",
+        "ALLOW_LOCAL_TARGETS": "true",
+        "DUE_SHARDS": "16",
+        "SHOPPER_TABLE": "s-shoppers",
+    }
     settings = Settings.from_environment(environment)
     assert (settings.allow_local_targets, settings.due_shards) == (True, 16)
+    assert settings.shopper_table == "s-shoppers"
 
 
 @pytest.mark.parametrize(
