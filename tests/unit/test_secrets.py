@@ -35,6 +35,10 @@ def denied() -> Exception:
     return ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameters")
 
 
+def exists_already() -> Exception:
+    return ClientError({"Error": {"Code": "ParameterAlreadyExists", "Message": "no"}}, "PutParameter")
+
+
 @dataclass
 class FakeSsm:
     """Holds parameters as SSM does; `fault` is raised by every call while it is set."""
@@ -42,22 +46,26 @@ class FakeSsm:
     values: dict[str, str] = field(default_factory=dict)
     reads: list[list[str]] = field(default_factory=list)
     fault: Exception | None = None
+    shown_after: int = 0
+    """For how many reads more a parameter that is there is not shown yet."""
 
     def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> dict[str, Any]:  # noqa: N803
         assert WithDecryption
         assert len(Names) <= 10
         self.reads.append(Names)
         self._fail()
+        shown = self.values if self.shown_after <= 0 else {}
+        self.shown_after -= 1
         return {
-            "Parameters": [
-                {"Name": name, "Value": self.values[name]} for name in Names if name in self.values
-            ],
-            "InvalidParameters": [name for name in Names if name not in self.values],
+            "Parameters": [{"Name": name, "Value": shown[name]} for name in Names if name in shown],
+            "InvalidParameters": [name for name in Names if name not in shown],
         }
 
-    def put_parameter(self, *, Name: str, Value: str, Type: str, Overwrite: bool) -> None:  # noqa: N803
-        assert (Type, Overwrite) == ("SecureString", True)
+    def put_parameter(self, *, Name: str, Value: str, Type: str, Overwrite: bool = False) -> None:  # noqa: N803
+        assert Type == "SecureString"
         self._fail()
+        if Name in self.values and not Overwrite:
+            raise exists_already()
         self.values[Name] = Value
 
     def delete_parameters(self, *, Names: list[str]) -> None:  # noqa: N803
@@ -379,3 +387,67 @@ def test_reprs_show_nothing_secret(secrets: Secrets) -> None:
     shown = repr(secret) + repr(secrets) + repr(secrets._cached)
     assert "key-text" not in shown
     assert "header-text" not in shown
+
+
+class TestTheIndexKey:
+    NAME = "/test/index-key"
+
+    def test_whoever_asks_first_makes_it(self, ssm: FakeSsm, secrets: Secrets) -> None:
+        key = secrets.index_key()
+        assert len(key) == 32
+        assert ssm.values == {self.NAME: key.hex()}
+
+    def test_all_others_read_it(self, ssm: FakeSsm, clock: Clock, secrets: Secrets) -> None:
+        ssm.values[self.NAME] = "ab" * 32
+        assert secrets.index_key() == made(ssm, clock).index_key() == b"\xab" * 32
+
+    def test_each_stack_has_another(self, clock: Clock) -> None:
+        assert made(FakeSsm(), clock).index_key() != made(FakeSsm(), clock).index_key()
+
+    def test_it_is_read_once_and_never_changes(self, ssm: FakeSsm, clock: Clock, secrets: Secrets) -> None:
+        key = secrets.index_key()
+        ssm.values[self.NAME] = "ab" * 32
+        clock.time = 10 * 86_400
+        ssm.fault = throttled()
+        assert secrets.index_key() == key
+        assert ssm.reads == [[self.NAME]]
+
+    def test_of_two_who_make_it_at_once_one_wins_and_the_other_takes_it(
+        self, ssm: FakeSsm, secrets: Secrets
+    ) -> None:
+        ssm.values[self.NAME] = "ab" * 32
+        ssm.shown_after = 1
+        assert secrets.index_key() == b"\xab" * 32
+        assert ssm.values == {self.NAME: "ab" * 32}
+
+    def test_one_that_is_not_shown_yet_can_be_asked_for_again(self, ssm: FakeSsm, secrets: Secrets) -> None:
+        ssm.values[self.NAME] = "ab" * 32
+        ssm.shown_after = 2
+        with pytest.raises(Unavailable):
+            secrets.index_key()
+        assert secrets.index_key() == b"\xab" * 32
+
+    @pytest.mark.parametrize("fault", [throttled, unreachable])
+    def test_while_ssm_is_down_there_is_none_and_none_is_made(
+        self, ssm: FakeSsm, secrets: Secrets, fault: Any
+    ) -> None:
+        ssm.fault = fault()
+        with pytest.raises(Unavailable):
+            secrets.index_key()
+        ssm.fault = None
+        ssm.values[self.NAME] = "ab" * 32
+        assert secrets.index_key() == b"\xab" * 32
+
+    def test_a_fault_of_ours_is_not_taken_for_a_race(self, ssm: FakeSsm, secrets: Secrets) -> None:
+        ssm.fault = denied()
+        with pytest.raises(ClientError):
+            secrets.index_key()
+
+    def test_it_is_shown_nowhere(
+        self, ssm: FakeSsm, secrets: Secrets, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("DEBUG")
+        key = secrets.index_key()
+        shown = repr(secrets) + str(secrets) + caplog.text
+        assert key.hex() not in shown
+        assert repr(key) not in shown
