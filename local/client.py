@@ -112,7 +112,7 @@ class StoreClient:
         self._call("DELETE", f"/subscriptions/{subscription_id}")
 
     def deliveries(self, subscription_id: str, **wanted: str) -> list[dict[str, Any]]:
-        """The first page of a subscription's delivery log, newest first: of a state, reason or checkout_id."""
+        """The first page of the delivery log, newest first; `wanted` is a state, reason or checkout_id."""
         path = f"/subscriptions/{subscription_id}/deliveries?{urlencode(wanted)}"
         return list(self._call("GET", path)["deliveries"])
 

@@ -1,9 +1,12 @@
 """The demo: every documented payload through the deployed stack, out to a receiver that verifies.
 
 `make demo` starts the local cloud, registers a store with one subscription for each contract, posts what the
-providers would post, and waits until all has arrived that the API's answers promise. It ends with 0 and
-`demo: N delivered, N verified, 0 failed`, or with another code and what went wrong. What it prints holds
-nothing of a shopper, no secret and no URL that resumes a checkout.
+providers would post, and waits until all has arrived that the API's answers promise. Some shoppers say no
+more: they are posted first, and while the rest runs, their minute passes and the sweep finds them abandoned.
+Then one comes back, one buys, and one is rightly not told of.
+
+It ends with 0 and `demo: N delivered, N verified, 0 failed`, or with another code and what went wrong. What
+it prints holds nothing of a shopper, no secret and no URL that resumes a checkout.
 """
 
 import argparse
@@ -13,7 +16,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -23,44 +27,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from checkout_recovery.checkout.event import event_id
-from local import senders
 from local.client import ApiError, Client, StoreClient, Subscribed
 from local.cloud import LocalCloudError, Stack, local_cloud
+from local.journeys import ABANDONED, RECOVERED, SHOP, TOLD, Secrets, Step, leaving, returning, script
 from local.receiver import PROOFS, Arrival, Receiver
-from local.senders import Call, with_changes
 
 WAIT_SECONDS = 90.0
+ABANDON_AFTER_SECONDS = 60
+"""The shortest that a store can have."""
+_SWEEP_SECONDS = 60
 _REFRESH_SECONDS = 0.2
+_SAY_SECONDS = 20.0
+_TAKEN_ABACK_SECONDS = 3
+"""From a message to what it brings about, so that there is something to measure."""
 _WIDTH = 110
 _INTERRUPTED = 130
 
-SHOP, SHOP_LINK = "my-store.myshopify.com", "https://my-store.com"
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What the store shares with its providers, made anew for each run."""
-
-    flexype: str = field(default_factory=secrets.token_urlsafe, repr=False)
-    cashfree: str = field(default_factory=secrets.token_urlsafe, repr=False)
-    shopify: str = field(default_factory=secrets.token_urlsafe, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One request, and what is to be answered."""
-
-    title: str
-    call: Call
-    answer: str
-    """``applied``, ``duplicate``, ``stale``, or the status of a refusal."""
-    event: str | None = None
-    """Which event it is, where it is applied."""
+Key = tuple[str, str]
+"""A delivery, by its subscription's id and its event's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A delivery that the API's answers promise."""
+    """A delivery that the API's answers promise, or that the sweep has to bring."""
 
     step: Step
     subscribed: Subscribed
@@ -68,117 +57,40 @@ class Expected:
     posted_at: float
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
+        return self.subscribed.subscription_id, self.event_id
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the sweep has to find it; nobody posts it."""
+        return self.step.left is not None and self.step.event == ABANDONED
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A delivery that must not be made; the delivery log has to say why."""
+
+    step: Step
+    subscribed: Subscribed
+    event_id: str
+
+    @property
+    def key(self) -> Key:
         return self.subscribed.subscription_id, self.event_id
 
 
-def script(keys: Secrets) -> Iterator[Step]:
-    """What the providers post: shoppers' journeys, and what goes wrong between them and us."""
-    yield from _envelope_journey(keys.flexype)
-    yield from _flat_journey(keys.flexype)
-    yield from _finished_abandonment(keys.cashfree)
-    yield from _shopify_purchase(keys.shopify)
-    yield from _own_schema()
-    yield from _refused(keys)
+@dataclass(slots=True)
+class Promises:
+    """What the answers so far promise, and the answers that are wrong."""
 
+    expected: list[Expected] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
-def _envelope_journey(secret: str) -> Iterator[Step]:
-    """FlexyPe 2026-05: the documented sample is its second step."""
-    sample = senders.FLEXYPE_2026_05
-    nobody = dict.fromkeys(sample["payload"]["user"])
-
-    def at(minute: int, stage: str, **more: object) -> Call:
-        changes = {"event_time": f"2026-05-07T10:{minute:02}:00Z", "event_id": f"evt_12345678{minute}"}
-        return senders.flexype_envelope(
-            secret, with_changes(sample, payload__session_state=stage, **changes, **more)
-        )
-
-    documented = senders.flexype_envelope(secret, sample)
-    started = with_changes(
-        sample,
-        event_time="2026-05-07T09:58:00Z",
-        event_id="evt_123456780",
-        payload__session_state="INITIATED",
-        payload__user=nobody,
-    )
-    title = "flexype 2026-05"
-    yield Step(
-        f"{title}, cart opened", senders.flexype_envelope(secret, started), "applied", "checkout.created"
-    )
-    yield Step(f"{title}, phone (sample)", documented, "applied", "checkout.updated")
-    yield Step(f"{title}, the sample once more", documented, "duplicate")
-    late = with_changes(started, event_time="2026-05-07T09:59:00Z", event_id="evt_123456785")
-    yield Step(f"{title}, an older one, late", senders.flexype_envelope(secret, late), "stale")
-    yield Step(f"{title}, payment", at(4, "PAYMENT_INITIATED"), "applied", "checkout.updated")
-    yield Step(f"{title}, bought", at(6, "COMPLETED"), "applied", "checkout.completed")
-
-
-def _flat_journey(secret: str) -> Iterator[Step]:
-    """FlexyPe 2025-09: it names no time, so the order of arrival is the order of events."""
-    sample = senders.FLEXYPE_2025_09
-    address = {"address1": "12 MG Road", "city": "Ahmedabad", "zip": "380001", "country_code": "IN"}
-    shipped = with_changes(sample, session_state="ADDRESS_SHIPPING_SELECTED", user__address=address)
-    title = "flexype 2025-09"
-    yield Step(
-        f"{title}, the sample",
-        senders.flexype_flat(secret, sample, "evt_flat_1"),
-        "applied",
-        "checkout.created",
-    )
-    yield Step(
-        f"{title}, address",
-        senders.flexype_flat(secret, with_changes(shipped, webhook_id="wh_124"), "evt_flat_2"),
-        "applied",
-        "checkout.updated",
-    )
-
-
-def _finished_abandonment(secret: str) -> Iterator[Step]:
-    title, sample = "cashfree v1", senders.CASHFREE_V1
-    call = senders.cashfree(secret, sample, request_id="cf_req_1", store_url=SHOP_LINK)
-    yield Step(f"{title}, left behind", call, "applied", "checkout.abandoned")
-    yield Step(f"{title}, the same once more", call, "duplicate")
-
-
-def _shopify_purchase(secret: str) -> Iterator[Step]:
-    created = senders.SHOPIFY_CHECKOUT
-    updated = with_changes(
-        created, updated_at="2026-05-07T12:02:00Z", email="john.doe@example.com", phone="+919876543210"
-    )
-    posts = (
-        ("checkouts/create", created, "checkout.created"),
-        ("checkouts/update", updated, "checkout.updated"),
-        ("orders/create", senders.SHOPIFY_ORDER, "checkout.completed"),
-    )
-    for topic, payload, event in posts:
-        call = senders.shopify(
-            secret,
-            topic,
-            payload,
-            shop=SHOP,
-            event_id=f"shopify-{topic.replace('/', '-')}",
-            triggered_at=payload["updated_at"],
-        )
-        yield Step(f"shopify {topic}", call, "applied", event)
-
-
-def _own_schema() -> Iterator[Step]:
-    yield Step("our own schema", senders.own(senders.OWN), "applied", "checkout.created")
-    bought = with_changes(
-        senders.OWN, event_id="own-evt-2", event_time="2026-05-07T13:05:00Z", completed=True
-    )
-    yield Step("our own schema, bought", senders.own(bought), "applied", "checkout.completed")
-
-
-def _refused(keys: Secrets) -> Iterator[Step]:
-    forged = senders.cashfree(
-        "not the secret", senders.CASHFREE_V1, request_id="cf_req_2", store_url=SHOP_LINK
-    )
-    yield Step("cashfree v1, signed by somebody else", forged, "401")
-    unreadable = with_changes(senders.FLEXYPE_2026_05, event_id="evt_unreadable", payload__checkout_url=None)
-    yield Step(
-        "flexype 2026-05, names no checkout", senders.flexype_envelope(keys.flexype, unreadable), "422"
-    )
+    def add(self, other: "Promises") -> None:
+        self.expected += other.expected
+        self.held += other.held
+        self.wrong += other.wrong
 
 
 # ---------------------------------------------------------------- the run
@@ -194,20 +106,32 @@ def run(stack: Stack, console: Console, wait_seconds: float = WAIT_SECONDS) -> i
         store, keys = _register(client)
         subscriptions = [_subscribe(store, receiver, *contract.split()) for contract in PROOFS]
         console.print(f"store {store.store_id} with {len(subscriptions)} subscriptions\n", highlight=False)
+        promises = Promises()
+
+        def post(steps: Iterable[Step]) -> None:
+            promises.add(_post_all(store, subscriptions, steps, console))
+            now = [one for one in promises.expected if one.posted_at <= time.time()]
+            _await(receiver, now, console, wait_seconds)
+
         opening, *others = script(keys)
-        expected, wrong = _post_all(store, subscriptions, [opening], console)
-        # It starts the functions, so that the others find them warm.
-        _await(receiver, expected, console, wait_seconds)
-        more, more_wrong = _post_all(store, subscriptions, others, console)
-        expected, wrong = expected + more, wrong + more_wrong
-        _await(receiver, expected, console, wait_seconds)
+        post([opening])  # it starts the functions, so that the others find them warm
+        post(leaving(keys))
+        post(others)
+        _await_sweep(receiver, promises.expected, console, wait_seconds)
+        time.sleep(_TAKEN_ABACK_SECONDS)
+        post(returning())
+        reasons = _reasons(store, promises.held, wait_seconds)
         console.print()
-        return _report(expected, receiver.arrivals, wrong, console)
+        return _report(promises, receiver.arrivals, reasons, console)
 
 
 def _register(client: Client) -> tuple[StoreClient, Secrets]:
     keys = Secrets()
-    store = client.register(f"demo-{secrets.token_hex(4)}", domains=[SHOP, "my-store.com"])
+    store = client.register(
+        f"demo-{secrets.token_hex(4)}",
+        domains=[SHOP, "my-store.com"],
+        abandon_after_seconds=ABANDON_AFTER_SECONDS,
+    )
     for provider in ("flexype", "cashfree", "shopify"):
         store.set_secret(provider, getattr(keys, provider))
     return store, keys
@@ -222,10 +146,9 @@ def _subscribe(store: StoreClient, receiver: Receiver, topic: str, version: str)
 
 def _post_all(
     store: StoreClient, subscriptions: Sequence[Subscribed], steps: Iterable[Step], console: Console
-) -> tuple[list[Expected], list[str]]:
-    """Posts the steps; returns the deliveries that the answers promise, and the answers that are wrong."""
-    expected: list[Expected] = []
-    wrong: list[str] = []
+) -> Promises:
+    """Posts the steps; returns what the answers promise."""
+    promises = Promises()
     for step in steps:
         posted_at = time.time()
         response = store.send(step.call)
@@ -236,28 +159,68 @@ def _post_all(
         line = f"  {mark} {step.title:<46} {answer:<10} {milliseconds:>5} ms"
         console.print(line, highlight=False, markup=False)
         if answer != step.answer:
-            wrong.append(f"{step.title}: answered {answer} instead of {step.answer}")
+            promises.wrong.append(f"{step.title}: answered {answer} instead of {step.answer}")
         for result in results:
-            expected += _promised(store, subscriptions, step, result, posted_at)
-    return expected, wrong
+            promises.add(_promised(store.store_id, subscriptions, step, result, posted_at))
+    return promises
 
 
 def _promised(
-    store: StoreClient,
+    store_id: str,
     subscriptions: Sequence[Subscribed],
     step: Step,
     result: Mapping[str, Any],
     posted_at: float,
-) -> list[Expected]:
-    """What a result promises: each subscription that wants the event will have it."""
+) -> Promises:
+    """What a result promises: each subscription that wants the event will have it, and the one after it."""
+    promises = Promises()
     if result["status"] != "applied":
-        return []
-    told = event_id(store.store_id, result["checkout_id"], result["sequence"])
-    return [
+        return promises
+    told, next_told = (
+        event_id(store_id, result["checkout_id"], result["sequence"] + more) for more in (0, 1)
+    )
+    promises.expected = [
         Expected(step, subscribed, told, posted_at)
         for subscribed in subscriptions
         if step.event in subscribed.events
     ]
+    if step.left is None:
+        return promises
+    due_at = posted_at + ABANDON_AFTER_SECONDS
+    abandoned = replace(step, event=ABANDONED)
+    listening = [subscribed for subscribed in subscriptions if abandoned.event in subscribed.events]
+    if step.left == TOLD:
+        promises.expected += [Expected(abandoned, one, next_told, due_at) for one in listening]
+    else:
+        promises.held = [Held(abandoned, one, next_told) for one in listening]
+    return promises
+
+
+def _await_sweep(
+    receiver: Receiver, expected: Sequence[Expected], console: Console, wait_seconds: float
+) -> None:
+    """Waits for what nobody posts: a minute has to pass, and then the sweep has to run."""
+    last = max(one.posted_at for one in expected)
+    due = f"{datetime.fromtimestamp(last).astimezone():%H:%M:%S}"
+    console.print(
+        f"\nwaiting for the sweep, which runs every minute: the last that were left are due at {due}",
+        highlight=False,
+    )
+    wait_seconds += _SWEEP_SECONDS + max(0.0, last - time.time())
+    _await(receiver, expected, console, wait_seconds)
+
+
+def _reasons(store: StoreClient, held: Sequence[Held], wait_seconds: float) -> dict[Key, str]:
+    """What the delivery log says of each delivery that must not be made, once it says so."""
+    deadline = time.monotonic() + wait_seconds
+    wanted = {one.key for one in held}
+    reasons: dict[Key, str] = {}
+    while wanted - reasons.keys() and time.monotonic() < deadline:
+        for subscription_id, _ in wanted:
+            for entry in store.deliveries(subscription_id, state="suppressed"):
+                reasons[subscription_id, entry["event_id"]] = entry["reason"]
+        time.sleep(_REFRESH_SECONDS)
+    return reasons
 
 
 def _await(receiver: Receiver, expected: Sequence[Expected], console: Console, wait_seconds: float) -> None:
@@ -275,22 +238,24 @@ def _await(receiver: Receiver, expected: Sequence[Expected], console: Console, w
             show(count(receiver.arrivals))
 
 
-def _key(arrival: Arrival) -> tuple[str, str]:
+def _key(arrival: Arrival) -> Key:
     """Which of the expected deliveries it is, if it is one."""
     return arrival.name or "", arrival.event_id or ""
 
 
 @contextmanager
 def _progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; elsewhere a line whenever a second has brought something."""
+    """A bar on a terminal; elsewhere a line whenever a second has brought something, or nothing for long."""
     if not console.is_terminal:
-        last = 0.0
+        started = time.monotonic()
+        told, last = -1, started
 
         def say(count: int) -> None:
-            nonlocal last
-            if count == total or time.monotonic() - last >= 1:
-                last = time.monotonic()
-                console.print(f"arrived: {count} of {total}", highlight=False)
+            nonlocal told, last
+            now = time.monotonic()
+            if count == total or (now - last >= 1 and count != told) or now - last >= _SAY_SECONDS:
+                told, last = count, now
+                console.print(f"arrived: {count} of {total} after {now - started:.0f} s", highlight=False)
 
         yield say
         return
@@ -304,14 +269,16 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _report(
-    expected: Sequence[Expected], arrivals: Sequence[Arrival], wrong: list[str], console: Console
+    promises: Promises, arrivals: Sequence[Arrival], reasons: Mapping[Key, str], console: Console
 ) -> int:
-    first: dict[tuple[str, str], Arrival] = {}
+    expected = promises.expected
+    first: dict[Key, Arrival] = {}
     for arrival in arrivals:
         first.setdefault(_key(arrival), arrival)
-    console.print(_what_arrived(expected, first))
+    console.print(_what_arrived([one for one in expected if not one.is_found], first))
+    console.print(_what_came_of_leaving(promises, first, reasons))
     console.print(_by_contract(expected, first))
-    failures = wrong + _failures(expected, arrivals, first)
+    failures = promises.wrong + _failures(expected, arrivals, first) + _not_held(promises.held, reasons)
     for failure in failures:
         console.print(f"demo: {failure}", style="red", markup=False, highlight=False, soft_wrap=True)
     delivered = sum(one.key in first for one in expected)
@@ -320,8 +287,18 @@ def _report(
     return 1 if failures else 0
 
 
+def _not_held(held: Iterable[Held], reasons: Mapping[Key, str]) -> list[str]:
+    """Deliveries of which the log does not say that they are held back, or says another reason."""
+    return [
+        f"not held back by {one.step.left}: {one.step.event} of '{one.step.title}' at "
+        f"{one.subscribed.contract}: {reasons.get(one.key, 'the delivery log has nothing')}"
+        for one in held
+        if reasons.get(one.key) != one.step.left
+    ]
+
+
 def _failures(
-    expected: Sequence[Expected], arrivals: Sequence[Arrival], first: dict[tuple[str, str], Arrival]
+    expected: Sequence[Expected], arrivals: Sequence[Arrival], first: dict[Key, Arrival]
 ) -> list[str]:
     keys = {one.key for one in expected}
     contracts = {one.subscribed.subscription_id: one.subscribed.contract for one in expected}
@@ -350,7 +327,7 @@ def _failures(
     return missing + unverified + strange + other
 
 
-def _what_arrived(expected: Sequence[Expected], first: dict[tuple[str, str], Arrival]) -> Table:
+def _what_arrived(expected: Sequence[Expected], first: dict[Key, Arrival]) -> Table:
     """Each event that was posted, and after how many milliseconds each contract's receiver had it."""
     table = Table(
         title="posted → received, in ms (the first starts the functions)",
@@ -371,6 +348,30 @@ def _what_arrived(expected: Sequence[Expected], first: dict[tuple[str, str], Arr
     return table
 
 
+def _what_came_of_leaving(
+    promises: Promises, first: Mapping[Key, Arrival], reasons: Mapping[Key, str]
+) -> Table:
+    """What the sweep found, who was told, and what the shoppers did then."""
+    table = Table(title="left for a minute, and found by the sweep", title_justify="left", box=box.SIMPLE)
+    table.add_column("posted", no_wrap=True)
+    table.add_column("quiet for", justify="right")
+    table.add_column("what came of it")
+    found = [one for one in promises.expected if one.is_found]
+    for step in _in_order(one.step for one in found):
+        came = [(one, first[one.key]) for one in found if one.step == step and one.key in first]
+        quiet = min((arrival.at - one.posted_at + ABANDON_AFTER_SECONDS for one, arrival in came), default=0)
+        table.add_row(step.title, f"{quiet:.0f} s", f"abandoned: {len(came)} receivers told")
+    for step in _in_order(one.step for one in promises.held):
+        words = {reasons.get(one.key, "?") for one in promises.held if one.step == step}
+        table.add_row(step.title, "", f"abandoned: nobody told (suppressed: {', '.join(sorted(words))})")
+    for one in promises.expected:
+        if one.step.event == RECOVERED and one.subscribed.topic == "checkout" and one.key in first:
+            data = first[one.key].json["data"]
+            after = f"order {data['order_id']}, {data['recovered_after_seconds']} s after it was found"
+            table.add_row(one.step.title, "", f"recovered: {after}")
+    return table
+
+
 def _in_order(steps: Iterable[Step]) -> list[Step]:
     """Each step once."""
     return list({step.title: step for step in steps}.values())
@@ -383,14 +384,14 @@ def _latency(one: Expected, arrival: Arrival | None) -> str:
     return text if arrival.problem is None else f"[red]{text} ✗[/]"
 
 
-def _by_contract(expected: Sequence[Expected], first: dict[tuple[str, str], Arrival]) -> Table:
+def _by_contract(expected: Sequence[Expected], first: dict[Key, Arrival]) -> Table:
     table = Table(title="verified by the receiver", title_justify="left", box=box.SIMPLE)
     for name in ("contract", "delivered", "verified", "by", "median ms"):
         table.add_column(name, justify="right" if name in ("delivered", "verified", "median ms") else "left")
     for contract, proofs in PROOFS.items():
         wanted = [one for one in expected if one.subscribed.contract == contract]
         came = [(one, first[one.key]) for one in wanted if one.key in first]
-        latencies = [(arrival.at - one.posted_at) * 1000 for one, arrival in came]
+        latencies = [(arrival.at - one.posted_at) * 1000 for one, arrival in came if not one.is_found]
         table.add_row(
             contract,
             f"{len(came)} of {len(wanted)}",

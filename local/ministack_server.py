@@ -107,7 +107,7 @@ def name_what_was_invoked() -> None:
 
 
 def keep_to_the_minute() -> None:
-    """Looks every second for rules whose time has come; every ten, a minute's rule ran each seventy seconds."""
+    """Looks each second for rules that are to run; looking each ten, it let a minute last seventy."""
     eventbridge._SCHEDULER_TICK_INTERVAL = 1
 
 

@@ -16,5 +16,5 @@ def test_the_demo_delivers_and_verifies_everything(stack: Stack, capsys: pytest.
     counts = re.fullmatch(r"demo: (\d+) delivered, (\d+) verified, 0 failed\n", capsys.readouterr().out)
     assert counts is not None
     assert counts[1] == counts[2] != "0"
-    for datum in ("9876543210", "john.doe", "John Doe", "whsec_", "http", stack.admin_token):
+    for datum in ("98765432", "john.doe", "John Doe", "whsec_", "http", stack.admin_token):
         assert datum not in out.getvalue()
