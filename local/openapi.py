@@ -30,8 +30,11 @@ from checkout_recovery.errors import (
 )
 from checkout_recovery.http_api import JSON_TYPE, MAX_BODY_BYTES, PROBLEM_TYPE
 from checkout_recovery.providers import PROVIDERS
-from checkout_recovery.providers.own import CheckoutSnapshot
+from checkout_recovery.providers.fields import MAX_KEY_BYTES
+from checkout_recovery.providers.own import CheckoutSnapshot, OrderBody
 from checkout_recovery.subscriptions.answers import (
+    CheckoutAnswer,
+    DeliveryPage,
     HealthAnswer,
     SampleAnswer,
     StoreAnswer,
@@ -42,6 +45,7 @@ from checkout_recovery.subscriptions.answers import (
 )
 from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE
 from checkout_recovery.subscriptions.requests import (
+    DeliveryQuery,
     ProviderRequest,
     RotateRequest,
     SubscriptionChange,
@@ -62,7 +66,7 @@ _BODY: Problems = (MalformedRequest, TooLarge)
 
 
 class TakenIn(BaseModel):
-    """What became of one snapshot."""
+    """What became of one snapshot, or of one checkout that an order ended."""
 
     status: Literal["applied", "duplicate", "stale"]
     checkout_id: str
@@ -71,9 +75,10 @@ class TakenIn(BaseModel):
 
 
 class TakenInAnswer(BaseModel):
-    """Every snapshot is durable."""
+    """All that was told is durable."""
 
     results: list[TakenIn]
+    """Empty where no checkout is known to be the order's; it is remembered for those that are told later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,7 @@ class Operation:
     method: str
     path: str
     summary: str
+    notes: str = ""
     caller: Literal["anyone", "provider", "store", "admin", "admin or store"]
     request: Model | Json | None = None
     body_required: bool = True
@@ -91,6 +97,8 @@ class Operation:
     """By status; several models where it depends on the request, none where there is no body."""
     problems: Problems = ()
     query: Mapping[str, Json] = field(default_factory=dict)
+    filters: Model | None = None
+    """What reads the rest of the query."""
 
     @property
     def is_open(self) -> bool:
@@ -101,6 +109,11 @@ class Operation:
 _STORE = "/v1/stores/{store_id}"
 _SUBSCRIPTIONS = _STORE + "/subscriptions"
 _SUBSCRIPTION = _SUBSCRIPTIONS + "/{subscription_id}"
+
+_LIMIT: Json = {
+    "description": "How many at most",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": MAX_PAGE},
+}
 
 OPERATIONS = (
     Operation(
@@ -131,6 +144,16 @@ OPERATIONS = (
         summary="A snapshot of a checkout in our own schema",
         caller="store",
         request=CheckoutSnapshot,
+        answers={200: (TakenInAnswer,)},
+        problems=(*_TOKEN, *_BODY),
+    ),
+    Operation(
+        name="receiveOrder",
+        method="POST",
+        path="/v1/orders",
+        summary="That a shopper has bought: ends the checkout of the order, and the same shopper's others",
+        caller="store",
+        request=OrderBody,
         answers={200: (TakenInAnswer,)},
         problems=(*_TOKEN, *_BODY),
     ),
@@ -199,10 +222,7 @@ OPERATIONS = (
         problems=(*_TOKEN, NotFound, MalformedRequest),
         query={
             "cursor": {"description": "`next_cursor` of the page before", "schema": {"type": "string"}},
-            "limit": {
-                "description": "How many at most",
-                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": MAX_PAGE},
-            },
+            "limit": _LIMIT,
         },
     ),
     Operation(
@@ -253,13 +273,43 @@ OPERATIONS = (
         answers={200: (SampleAnswer,)},
         problems=(*_TOKEN, NotFound, Conflict),
     ),
+    Operation(
+        name="listDeliveries",
+        method="GET",
+        path=_SUBSCRIPTION + "/deliveries",
+        summary="List what became of a subscription's deliveries, the newest event first",
+        notes="A call looks only so far back. Where few of the deliveries fit the filters, it answers with "
+        "fewer than the limit, or with none, and a `next_cursor`: go on until that is null.",
+        caller="admin or store",
+        answers={200: (DeliveryPage,)},
+        problems=(*_TOKEN, NotFound, MalformedRequest),
+        filters=DeliveryQuery,
+        query={"limit": _LIMIT},
+    ),
+    Operation(
+        name="getCheckout",
+        method="GET",
+        path=_STORE + "/checkouts/{checkout_id}",
+        summary="Read how a checkout stands, and who was told of its last event",
+        notes="Nothing of the shopper's is in it. Of earlier events, `GET …/deliveries?checkout_id=` tells.",
+        caller="admin or store",
+        answers={200: (CheckoutAnswer,)},
+        problems=(*_TOKEN, NotFound),
+    ),
 )
 
 PARAMETERS: Mapping[str, Json] = {
-    "store_id": {"type": "string", "pattern": f"^{STORE_ID.pattern}$"},
-    "subscription_id": {"type": "string", "pattern": f"^{SUBSCRIPTION_ID.pattern}$"},
-    "provider": {"type": "string", "enum": sorted(PROVIDERS)},
+    "store_id": {"schema": {"type": "string", "pattern": f"^{STORE_ID.pattern}$"}},
+    "subscription_id": {"schema": {"type": "string", "pattern": f"^{SUBSCRIPTION_ID.pattern}$"}},
+    "checkout_id": {
+        "description": "As its snapshots call it, URL-encoded. The gateway itself decodes a path, and more "
+        "than once: encode an id twice that holds `%` or `?`.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES},
+    },
+    "provider": {"schema": {"type": "string", "enum": sorted(PROVIDERS)}},
 }
+
+_SHOWN_OF_A_FILTER = ("type", "format", "enum", "pattern", "minLength", "maxLength")
 
 PROBLEM: Json = {
     "type": "object",
@@ -315,7 +365,7 @@ def _operation(operation: Operation, references: Mapping[Model, Json]) -> Json:
     described: Json = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "description": f"Called by: {operation.caller}.",
+        "description": f"Called by: {operation.caller}. {operation.notes}".strip(),
         "security": [] if operation.is_open else [{"token": []}],
         "parameters": _parameters(operation),
         "responses": {
@@ -335,13 +385,26 @@ def _operation(operation: Operation, references: Mapping[Model, Json]) -> Json:
 
 def _parameters(operation: Operation) -> list[Json]:
     in_path = [
-        {"name": name, "in": "path", "required": True, "schema": schema}
-        for name, schema in PARAMETERS.items()
+        {"name": name, "in": "path", "required": True, **parameter}
+        for name, parameter in PARAMETERS.items()
         if f"{{{name}}}" in operation.path
     ]
-    return in_path + [
-        {"name": name, "in": "query", **parameter} for name, parameter in operation.query.items()
-    ]
+    in_query = (_filters(operation.filters) if operation.filters else {}) | dict(operation.query)
+    return in_path + [{"name": name, "in": "query", **parameter} for name, parameter in in_query.items()]
+
+
+def _filters(model: Model) -> Json:
+    """A query's parameters, from the model that reads them; none has to be given."""
+    words = _field_docstrings(model)
+    schema = model.model_json_schema(ref_template=_REF)
+    kinds = schema.pop("$defs", {})
+    filters: Json = {}
+    for name, described in schema["properties"].items():
+        (kind,) = (each for each in described["anyOf"] if each != {"type": "null"})
+        plain = kinds[kind["$ref"].rpartition("/")[2]] if "$ref" in kind else kind
+        shown = {key: value for key, value in plain.items() if key in _SHOWN_OF_A_FILTER}
+        filters[name] = {"description": words[name], "schema": shown}
+    return filters
 
 
 def _answer(summary: str, schemas: list[Json]) -> Json:

@@ -13,15 +13,22 @@ from mypy_boto3_ssm import SSMClient
 from standardwebhooks import Webhook
 
 from checkout_recovery import wiring
+from checkout_recovery.checkout.event import Event as CheckoutEvent
 from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.lifecycle import Checkout, Policy, Unchanged
+from checkout_recovery.checkout.phone import Phone
+from checkout_recovery.checkout.shopper import UNKNOWN, Purchase, Shopper
+from checkout_recovery.checkout.snapshot import Address, Client, Consent, Details, Snapshot
+from checkout_recovery.delivery.plan import delivery_id
 from checkout_recovery.errors import Conflict
 from checkout_recovery.secrets import Secret, provider_secret, subscription_secret
 from checkout_recovery.signing import key_bytes
 from checkout_recovery.subscriptions.keep_stores import StoreKeeper
 from checkout_recovery.subscriptions.requests import ProviderRequest
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.subscriptions.tokens import token_hash
+from checkout_recovery.tables.deliveries import DeliveryRecord, State
 from functions.manage.app import handler
 
 NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
@@ -34,6 +41,21 @@ REQUEST = {
 }
 ADMIN = {"scope": "admin", "store_id": ""}
 STORE = {"scope": "store", "store_id": "my-store"}
+DELIVERIES = f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}/deliveries"
+ANY_CHARACTERS = "gid://shop/Cart/50% caf\u00e9?key=a b"
+DETAILS = Details(
+    phone=Phone.of("9876543210", "91"),
+    email="shopper@example.com",
+    name="Asha Rao",
+    consent=Consent.GRANTED,
+    address=Address(address1="12 Ring Road", zip="380001"),
+    stage="PAYMENT_LOADED",
+    checkout_url="https://shop.example.com/resume/path-token",
+    cart_token="cart-token",
+    client=Client(ip="203.0.113.77", fingerprint="device-77"),
+)
+SHOPPERS = ("9876543210", "shopper@", "Asha", "Rao", "Ring", "380001", "-token", "203.0.113.77", "device-77")
+"""Of `DETAILS`, what must not leave."""
 OTHER = {"scope": "store", "store_id": "another-store"}
 
 Event = dict[str, Any]
@@ -118,6 +140,52 @@ def subscribed(url: str, **fields: Any) -> Subscription:
     return subscription
 
 
+def kept(checkout: Checkout | Unchanged) -> Checkout:
+    assert isinstance(checkout, Checkout)
+    wiring.checkouts().save(checkout, NOW + timedelta(days=90))
+    return checkout
+
+
+def begun(checkout_id: str = "c_1001", details: Details = DETAILS) -> Checkout:
+    """A checkout that was heard of once, and waits."""
+    checkout = Checkout(store_id="my-store", checkout_id=checkout_id)
+    told = Snapshot(checkout_id=checkout_id, event_time=NOW - timedelta(seconds=2), details=details)
+    return kept(checkout.apply(told, NOW, timedelta(minutes=15)))
+
+
+def abandoned(checkout: Checkout, shopper: Shopper = UNKNOWN) -> Checkout:
+    """The checkout after its wait."""
+    return kept(checkout.abandon(shopper, Policy(timedelta(days=1)), NOW + timedelta(minutes=16)))
+
+
+def recorded(event: CheckoutEvent | None, checkout_id: str = "c_1001", **fields: Any) -> DeliveryRecord:
+    """An entry of the delivery log, of the fixtures' subscription."""
+    assert event
+    known: dict[str, Any] = {
+        "subscription_id": SUBSCRIPTION_ID,
+        "delivery_id": delivery_id(event, fields.get("subscription_id", SUBSCRIPTION_ID)),
+        "store_id": "my-store",
+        "checkout_id": checkout_id,
+        "event_id": event.id,
+        "event_type": event.type.value,
+        "sequence": 2,
+        "state": State.DELIVERED,
+        "attempts": 1,
+        "reason": None,
+        "status": 200,
+        "latency_ms": 12,
+        "recorded_at": event.time + timedelta(seconds=1),
+        "expires_at": NOW + timedelta(days=400),
+    }
+    record = DeliveryRecord(**known | fields)
+    wiring.deliveries().record([record])
+    return record
+
+
+def happened(number: int) -> CheckoutEvent:
+    return CheckoutEvent(id=f"evt_{number}", type=EventType.UPDATED, time=NOW + timedelta(seconds=number))
+
+
 def is_problem(answer: Answer, status: int) -> bool:
     return bool(
         answer.status == status
@@ -142,6 +210,8 @@ def fields(answer: Answer) -> list[str]:
         ("put-store-new-token", 200),
         ("put-store-out-of-bounds", 422),
         ("put-store-unknown-field", 422),
+        ("put-store-quiet-hours", 200),
+        ("put-store-quiet-hours-without-length", 422),
         ("put-store-as-store", 403),
         ("get-store", 200),
         ("get-store-unknown", 404),
@@ -155,6 +225,8 @@ def fields(answer: Answer) -> list[str]:
         ("create-subscription-cashfree", 201),
         ("create-subscription-flexype-2025-09", 201),
         ("create-subscription-flexype-2026-05", 201),
+        ("create-subscription-requirements", 201),
+        ("create-subscription-foreign-requirements", 422),
         ("create-subscription-unknown-version", 422),
         ("create-subscription-unknown-event", 422),
         ("create-subscription-foreign-event", 422),
@@ -170,11 +242,22 @@ def fields(answer: Answer) -> list[str]:
         ("get-subscription", 200),
         ("get-subscription-unknown", 404),
         ("change-subscription", 200),
+        ("change-subscription-requirements", 200),
         ("change-subscription-null", 422),
         ("delete-subscription", 204),
         ("rotate-key", 200),
         ("rotate-key-too-short", 422),
         ("send-sample", 200),
+        ("list-deliveries", 200),
+        ("list-deliveries-suppressed", 200),
+        ("list-deliveries-no-offset", 422),
+        ("list-deliveries-foreign-cursor", 422),
+        ("list-deliveries-unknown-filter", 422),
+        ("list-deliveries-other-store", 403),
+        ("get-checkout", 200),
+        ("get-checkout-any-characters", 200),
+        ("get-checkout-unknown", 404),
+        ("get-checkout-other-store", 403),
         ("unknown-route", 404),
         ("wrong-method", 405),
     ],
@@ -182,6 +265,8 @@ def fields(answer: Answer) -> list[str]:
 def test_every_fixture_is_answered(
     subscription: Subscription, event: Load, context: SimpleNamespace, name: str, status: int
 ) -> None:
+    begun()
+    begun(ANY_CHARACTERS)
     answer = Answer(handler(event("manage-" + name), context))
     assert answer.status == status
     assert status < 400 or is_problem(answer, status)
@@ -252,6 +337,10 @@ def test_a_store_may_not_be_called_everything(call: Call, store_id: str) -> None
             {"quiet_hours": {"start": "21:00", "end": "09:00", "timezone": "Asia/Atlantis"}},
             "quiet_hours.timezone",
         ),
+        (
+            {"quiet_hours": {"start": "09:00", "end": "09:00", "timezone": "Asia/Kolkata"}},
+            "quiet_hours.end",
+        ),
         ({"checkout_retention_days": 0}, "checkout_retention_days"),
         ({"domains": ["https://my-store.com"]}, "domains.0"),
         ({"abandon_after": 900}, "abandon_after"),
@@ -306,6 +395,8 @@ ROUTES_OF_A_STORE = [
     ("DELETE", f"/subscriptions/{SUBSCRIPTION_ID}"),
     ("POST", f"/subscriptions/{SUBSCRIPTION_ID}/rotate"),
     ("POST", f"/subscriptions/{SUBSCRIPTION_ID}/test"),
+    ("GET", f"/subscriptions/{SUBSCRIPTION_ID}/deliveries"),
+    ("GET", "/checkouts/c_1001"),
 ]
 
 
@@ -313,6 +404,7 @@ ROUTES_OF_A_STORE = [
 def test_another_store_is_told_the_same_whether_or_not_there_is_such_a_store(
     call: Call, subscription: Subscription, method: str, path: str
 ) -> None:
+    begun()
     there = call(method, "/v1/stores/my-store" + path, caller=OTHER)
     not_there = call(method, "/v1/stores/no-such-store" + path, caller=OTHER)
     assert is_problem(there, 403)
@@ -458,6 +550,36 @@ def test_events_are_listed_once_and_in_the_contracts_order(call: Call, store: St
     assert made.body["events"] == ["checkout.created", "checkout.recovered"]
 
 
+def test_a_subscription_says_whose_abandonments_it_is_told_of(call: Call, store: Store) -> None:
+    rules = {"consent": "granted", "requires": ["name", "phone", "checkout_url", "phone"]}
+    made = call("POST", "/v1/stores/my-store/subscriptions", REQUEST | rules)
+    assert made.status == 201
+    assert made.body["consent"] == "granted"
+    assert made.body["requires"] == ["phone", "checkout_url", "name"], "each once, in one order"
+    listed = call("GET", "/v1/stores/my-store/subscriptions").body["subscriptions"]
+    assert [each["requires"] for each in listed] == [["phone", "checkout_url", "name"]]
+
+
+def test_a_subscription_that_says_nothing_is_told_of_all_who_have_not_refused(
+    call: Call, store: Store
+) -> None:
+    made = call("POST", "/v1/stores/my-store/subscriptions", REQUEST).body
+    assert (made["consent"], made["requires"]) == ("not_denied", [])
+
+
+def test_what_holds_nothing_back_may_be_said_to_a_topic_without_abandonments(
+    call: Call, store: Store
+) -> None:
+    request = {
+        "topic": "ACR_CHECKOUT",
+        "version": "2026-05",
+        "callback_url": "https://receiver.example.com/",
+        "consent": "not_denied",
+        "requires": [],
+    }
+    assert call("POST", "/v1/stores/my-store/subscriptions", request).status == 201
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -467,6 +589,13 @@ def test_events_are_listed_once_and_in_the_contracts_order(call: Call, store: St
         ({"events": ["checkout.lost"]}, "events.0"),
         ({"recipe": "hex_body"}, "recipe"),
         ({"recipe": "rot13"}, "recipe"),
+        ({"consent": "denied"}, "consent"),
+        ({"consent": None}, "consent"),
+        ({"requires": "phone"}, "requires"),
+        ({"requires": None}, "requires"),
+        ({"requires": ["phone", "fax"]}, "requires.1"),
+        ({"topic": "ACR_CHECKOUT", "version": "2026-05", "consent": "granted"}, "consent"),
+        ({"topic": "ACR_CHECKOUT", "version": "2025-09", "requires": ["email"]}, "requires"),
         ({"secret": "mine"}, "secret"),
         ({"callback_url": ""}, "callback_url"),
         ({"callback_url": "https://user:pw@receiver.example.com/"}, "callback_url"),
@@ -577,6 +706,10 @@ def test_a_change_changes_what_it_names_and_nothing_else(call: Call, subscriptio
         ({"events": []}, "events"),
         ({"callback_url": None}, "callback_url"),
         ({"callback_url": "https://10.0.0.1/"}, "callback_url"),
+        ({"consent": None}, "consent"),
+        ({"consent": "unknown"}, "consent"),
+        ({"requires": None}, "requires"),
+        ({"requires": ["address"]}, "requires.0"),
         ({"topic": "checkout"}, "topic"),
         ({"headers": {}}, "headers"),
     ],
@@ -597,6 +730,38 @@ def test_a_subscription_keeps_to_its_contracts_events(call: Call, store: Store) 
     path = f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}"
     answer = call("PATCH", path, {"events": ["checkout.abandoned", "checkout.created"]})
     assert fields(answer) == ["events.1"]
+
+
+def test_whose_abandonments_a_subscription_is_told_of_can_be_changed(
+    call: Call, subscription: Subscription
+) -> None:
+    path = f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}"
+    call("PATCH", path, {"consent": "granted", "requires": ["email", "phone", "email"]})
+    shown = call("GET", path).body
+    assert (shown["consent"], shown["requires"]) == ("granted", ["phone", "email"])
+    same = call("PATCH", path, {"requires": ["email", "phone"]}).body
+    assert same == shown, "nothing has changed"
+    assert call("PATCH", path, {"requires": []}).body["requires"] == []
+    assert call("GET", path).body["consent"] == "granted", "what a change leaves out stays"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"consent": "granted"}, ["consent"]),
+        ({"requires": ["phone"]}, ["requires"]),
+        ({"consent": "granted", "requires": ["phone"]}, ["consent", "requires"]),
+        ({"consent": "not_denied", "requires": []}, []),
+    ],
+)
+def test_a_topic_without_abandonments_has_nobody_to_spare(
+    call: Call, store: Store, change: object, named: list[str]
+) -> None:
+    events = (EventType.CREATED, EventType.RECOVERED)
+    subscribed("https://r.example.com/", topic="ACR_CHECKOUT", version="2026-05", events=events)
+    answer = call("PATCH", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}", change)
+    assert answer.status == (422 if named else 200)
+    assert fields(answer) == named if named else answer.body["requires"] == []
 
 
 def test_starting_again_forgives_why_a_subscription_was_disabled(call: Call, store: Store) -> None:
@@ -740,6 +905,16 @@ def test_a_sample_is_signed_like_a_delivery(
     assert headers["x-api-key"] == "header-secret"
 
 
+def test_a_sample_is_sent_whatever_a_subscription_asks_of_its_shoppers(
+    receiver: str, call: Call, store: Store
+) -> None:
+    rules = {"consent": ConsentRule.GRANTED, "requires": tuple(Required)}
+    subscribed(f"{receiver}/200", events=(EventType.ABANDONED,), **rules)
+    answer = call("POST", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}/test")
+    assert answer.body["delivered"]
+    assert len(Receiver.seen) == 1
+
+
 @pytest.mark.parametrize("status", [302, 404, 410, 500])
 def test_a_receivers_refusal_is_told_without_its_words(
     receiver: str, call: Call, store: Store, status: int
@@ -749,6 +924,219 @@ def test_a_receivers_refusal_is_told_without_its_words(
     assert (answer.status, answer.body["delivered"], answer.body["status"]) == (200, False, status)
     assert answer.body["failure"] == "http"
     assert "words" not in answer.text
+
+
+# ---------------------------------------------------------------- deliveries
+
+
+def test_a_delivery_says_who_was_not_told_and_why(call: Call, subscription: Subscription) -> None:
+    told = abandoned(begun(details=Details(cart_token="t")))
+    record = recorded(
+        told.event,
+        state=State.SUPPRESSED,
+        reason="no_contact",
+        attempts=0,
+        status=None,
+        latency_ms=None,
+    )
+    assert told.event
+    assert call("GET", DELIVERIES).body == {
+        "deliveries": [
+            {
+                "delivery_id": record.delivery_id,
+                "subscription_id": SUBSCRIPTION_ID,
+                "event_id": told.event.id,
+                "event_type": "checkout.abandoned",
+                "checkout_id": "c_1001",
+                "sequence": 2,
+                "state": "suppressed",
+                "reason": "no_contact",
+                "attempts": 0,
+                "status": None,
+                "latency_ms": None,
+                "recorded_at": "2026-05-07T10:16:01Z",
+            }
+        ],
+        "next_cursor": None,
+    }
+
+
+def test_deliveries_come_in_pages_newest_first(call: Call, subscription: Subscription) -> None:
+    made = [recorded(happened(number)).delivery_id for number in range(5)]
+    query = {"limit": "2"}
+    listed: list[str] = []
+    for _ in range(4):
+        page = call("GET", DELIVERIES, query=query).body
+        listed += [each["delivery_id"] for each in page["deliveries"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert listed == made[::-1]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, [4, 3, 2, 1]),
+        ({"state": "delivered"}, [1]),
+        ({"state": "suppressed"}, [4, 3]),
+        ({"reason": "consent"}, [3]),
+        ({"reason": "quiet_hours"}, []),
+        ({"checkout_id": ANY_CHARACTERS}, [4]),
+        ({"since": "2026-05-07T10:00:03Z"}, [4, 3]),
+        ({"since": "2026-05-07T15:30:03+05:30", "state": "suppressed", "reason": "consent"}, [3]),
+    ],
+)
+def test_deliveries_are_found_by_what_became_of_them(
+    call: Call, subscription: Subscription, query: dict[str, str], found: list[int]
+) -> None:
+    recorded(happened(1))
+    recorded(happened(2), state=State.PENDING, reason="timeout", status=None)
+    recorded(happened(3), state=State.SUPPRESSED, reason="consent")
+    recorded(happened(4), ANY_CHARACTERS, state=State.SUPPRESSED, reason="cooldown")
+    listed = call("GET", DELIVERIES, query=query).body["deliveries"]
+    assert [each["event_id"] for each in listed] == [f"evt_{number}" for number in found]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"state": "lost"}, "state"),
+        ({"reason": "Not at home"}, "reason"),
+        ({"checkout_id": ""}, "checkout_id"),
+        ({"since": "2026-05-07T10:00:00"}, "since"),
+        ({"since": "1778148000"}, "since"),
+        ({"cursor": "dlv_1"}, "cursor"),
+        ({"limit": "101"}, "limit"),
+        ({"sate": "suppressed"}, "sate"),
+    ],
+)
+def test_what_deliveries_cannot_be_found_by_is_named(
+    call: Call, subscription: Subscription, query: dict[str, str], field: str
+) -> None:
+    answer = call("GET", DELIVERIES, query=query)
+    assert is_problem(answer, 422)
+    assert fields(answer) == [field]
+
+
+def test_a_cursor_of_another_store_opens_nothing_of_it(call: Call, subscription: Subscription) -> None:
+    mine = recorded(happened(1))
+    theirs = recorded(happened(2), subscription_id="sub_" + "0" * 26, store_id="another-store")
+    page = call("GET", DELIVERIES, query={"cursor": theirs.delivery_id}).body
+    assert [each["delivery_id"] for each in page["deliveries"]] == [mine.delivery_id]
+
+
+def test_deliveries_of_another_stores_subscription_are_not_found(
+    call: Call, subscription: Subscription
+) -> None:
+    recorded(happened(1))
+    path = f"/v1/stores/another-store/subscriptions/{SUBSCRIPTION_ID}/deliveries"
+    assert is_problem(call("GET", path, caller=OTHER), 404)
+    assert is_problem(call("GET", path, caller=ADMIN), 404)
+
+
+# ---------------------------------------------------------------- checkouts
+
+
+def test_a_checkout_is_shown_as_it_stands_and_nothing_of_its_shopper(
+    call: Call, subscription: Subscription, log: list[str]
+) -> None:
+    told = abandoned(begun())
+    record = recorded(told.event)
+    answer = call("GET", "/v1/stores/my-store/checkouts/c_1001")
+    assert told.event
+    assert answer.body == {
+        "store_id": "my-store",
+        "checkout_id": "c_1001",
+        "status": "abandoned",
+        "event": {"id": told.event.id, "type": "checkout.abandoned", "time": "2026-05-07T10:16:00Z"},
+        "sequence": 2,
+        "stage": "PAYMENT_LOADED",
+        "discarded": False,
+        "created_at": "2026-05-07T10:00:00Z",
+        "active_at": "2026-05-07T10:00:00Z",
+        "updated_at": "2026-05-07T09:59:58Z",
+        "due_at": None,
+        "abandoned_at": "2026-05-07T10:16:00Z",
+        "told_at": "2026-05-07T10:16:00Z",
+        "suppressed": None,
+        "purchased_at": None,
+        "completed_at": None,
+        "order_id": None,
+        "recovered_after_seconds": None,
+        "has_phone": True,
+        "has_email": True,
+        "consent": "granted",
+        "deliveries": [call("GET", DELIVERIES).body["deliveries"][0]],
+    }
+    assert answer.body["deliveries"][0]["delivery_id"] == record.delivery_id
+    assert [datum for datum in SHOPPERS if datum in answer.text + "".join(log)] == []
+
+
+def test_a_checkout_that_waits_says_until_when(call: Call, store: Store) -> None:
+    begun(details=Details(phone=Phone.of("98", None), email="half@typed", consent=Consent.DENIED))
+    shown = call("GET", "/v1/stores/my-store/checkouts/c_1001", caller=ADMIN).body
+    assert (shown["status"], shown["due_at"]) == ("active", "2026-05-07T10:15:00Z")
+    assert (shown["has_phone"], shown["has_email"], shown["consent"]) == (False, False, "denied")
+    assert shown["deliveries"] == []
+
+
+def test_a_checkout_says_why_nobody_was_told_of_it(call: Call, store: Store) -> None:
+    abandoned(begun(), Shopper(told_at=NOW - timedelta(hours=1)))
+    shown = call("GET", "/v1/stores/my-store/checkouts/c_1001").body
+    assert (shown["status"], shown["suppressed"], shown["told_at"]) == ("abandoned", "cooldown", None)
+
+
+def test_a_checkout_that_was_recovered_says_by_which_order_and_how_soon(call: Call, store: Store) -> None:
+    bought_at = NOW + timedelta(minutes=21)
+    purchase = Purchase(time=bought_at, heard_at=bought_at + timedelta(seconds=1), order_id="1001")
+    kept(abandoned(begun()).buy(purchase, purchase.heard_at))
+    shown = call("GET", "/v1/stores/my-store/checkouts/c_1001").body
+    assert (shown["status"], shown["order_id"]) == ("recovered", "1001")
+    assert shown["recovered_after_seconds"] == 300
+    assert shown["purchased_at"] == shown["completed_at"] == "2026-05-07T10:21:00Z"
+    assert shown["event"]["type"] == "checkout.recovered"
+
+
+@pytest.mark.parametrize(
+    ("checkout_id", "arrives"),
+    [
+        ("c 1", "c 1"),
+        ("c 1", "c%201"),
+        ("a/b", "a/b"),
+        ("a/b", "a%2Fb"),
+        ("a/b", "a%252Fb"),
+        ("50%", "50%"),
+        ("50%", "50%25"),
+        ("50%", "50%2525"),
+        ("50%25", "50%25"),
+        ("50%20off", "50%20off"),
+        ("caf\u00e9", "caf\u00e9"),
+        ("caf\u00e9", "caf%C3%A9"),
+        ("a+b", "a+b"),
+        ("a\nb\n", "a\nb\n"),
+        ("a/checkouts/b", "a/checkouts/b"),
+        (ANY_CHARACTERS, "gid:%2F%2Fshop%2FCart%2F50%25%20caf%C3%A9%3Fkey=a%20b"),
+    ],
+)
+def test_a_checkout_is_found_by_any_id_however_far_the_gateway_has_decoded_it(
+    call: Call, store: Store, checkout_id: str, arrives: str
+) -> None:
+    begun(checkout_id)
+    answer = call("GET", f"/v1/stores/my-store/checkouts/{arrives}")
+    assert answer.status == 200
+    assert answer.body["checkout_id"] == checkout_id
+
+
+@pytest.mark.parametrize("checkout_id", ["c_1002", "c_1001/", "C_1001", "%", "x" * 513, "\u0939" * 400])
+def test_an_unknown_checkout_is_not_found(call: Call, store: Store, checkout_id: str) -> None:
+    begun()
+    assert is_problem(call("GET", f"/v1/stores/my-store/checkouts/{checkout_id}"), 404)
+
+
+def test_a_checkout_of_another_store_is_not_found(call: Call, store: Store) -> None:
+    begun()
+    assert is_problem(call("GET", "/v1/stores/another-store/checkouts/c_1001", caller=OTHER), 404)
 
 
 # ---------------------------------------------------------------- requests that are none
@@ -808,6 +1196,7 @@ def test_an_unknown_route_is_not_found(call: Call, path: str) -> None:
         ("OPTIONS", "/v1/stores/my-store/subscriptions", "GET, POST"),
         ("PUT", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}", "DELETE, GET, PATCH"),
         ("POST", "/v1/health", "GET"),
+        ("DELETE", "/v1/stores/my-store/checkouts/a/b", "GET"),
     ],
 )
 def test_a_wrong_method_is_told_the_right_ones(call: Call, method: str, path: str, allowed: str) -> None:

@@ -38,7 +38,7 @@ def test_the_document_is_valid_openapi_3_1() -> None:
 
 def test_every_route_of_manage_is_described() -> None:
     routes = {
-        (route.method, re.sub(r"<(\w+)>", r"{\1}", route.path))
+        (route.method, re.sub(r"<(\w+)>", r"{\1}", route.path).replace("(?s:.+)", "{checkout_id}"))
         for route in app._static_routes + app._dynamic_routes
     }
     ingest = set(routes_of("IngestFunction"))

@@ -66,8 +66,7 @@ class SubscriptionRequest(Request):
     recipe: GivenRecipe | None = None
     """How `abandonedCheckout` is signed; ``base64_body`` by default."""
     consent: GivenConsent = ConsentRule.NOT_DENIED
-    """Whose abandonments it is told of: of all who have not refused to be messaged, or only of those who have
-    agreed."""
+    """Whose abandonments it is told of: of all who have not refused messages, or of those who have agreed."""
     requires: Requirements = []
     """Details without which it is not told of an abandonment."""
 
@@ -79,7 +78,7 @@ class SubscriptionChange(Request):
     paused: bool = Field(default_factory=bool)
     """A paused subscription is sent nothing, and what happens meanwhile is not sent later."""
     events: Events = Field(default_factory=list)
-    consent: GivenConsent = ConsentRule.NOT_DENIED
+    consent: GivenConsent = Field(default_factory=lambda: ConsentRule.NOT_DENIED)
     requires: Requirements = Field(default_factory=list)
 
 
@@ -100,7 +99,7 @@ class DeliveryQuery(Request):
     checkout_id: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
     """Which checkout they are about."""
     since: Annotated[datetime, BeforeValidator(_moment)] | None = None
-    """Of events from this time on: ISO 8601 with its offset."""
+    """Of events from this time on: ISO 8601 with its offset, where `+` has to be written as `%2B`."""
     cursor: Annotated[str, StringConstraints(pattern=f"^{DELIVERY_ID.pattern}$")] | None = None
     """`next_cursor` of the page before."""
 
