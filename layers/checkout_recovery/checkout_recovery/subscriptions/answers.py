@@ -186,7 +186,7 @@ class CheckoutAnswer(Answer):
     told_at: datetime | None
     """When an abandonment of it was last told to anybody."""
     suppressed: Suppression | None
-    """Why nobody was told of its last abandonment."""
+    """Why nobody was told of its last abandonment. What depends on a subscription, its delivery says."""
     purchased_at: datetime | None
     """The earliest telling of its purchase."""
     completed_at: datetime | None
