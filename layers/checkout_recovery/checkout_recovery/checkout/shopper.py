@@ -95,8 +95,11 @@ def identities(details: Details) -> Iterator[tuple[Kind, str]]:
 
 
 def has_contact(details: Details) -> bool:
-    """Whether there is a phone or an e-mail address that a message could reach."""
-    return any(kind is not Kind.CART for kind, _ in identities(details))
+    """Whether there is a phone or an e-mail address that a message could reach.
+
+    The phone is the one that is sent: half typed, it reaches nobody, whatever was known before.
+    """
+    return bool(phone_identities(details.phone)) or email_identity(details.email) is not None
 
 
 def phone_identities(phone: Phone | None) -> list[str]:
