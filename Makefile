@@ -98,6 +98,7 @@ openapi: setup ## Write docs/openapi.json from the code
 events: setup ## Write the fixtures of events/ that code makes
 	$(BIN)/python -m local.fixtures
 	$(BIN)/python -m local.stream_fixtures
+	$(BIN)/python -m local.sweep_fixtures
 
 .PHONY: receiver
 receiver: setup ## A receiver that verifies what reaches it (ARGS="--port 8099 --key /hook=whsec_...")
