@@ -8,6 +8,7 @@ import pytest
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.contracts.contract import Contract
+from checkout_recovery.providers.own import OrderBody, read_order
 from tests.unit.contracts.examples import GOLDEN, cases, golden_file, golden_headers, headers_file
 
 CASES = [
@@ -50,10 +51,20 @@ def names_in(value: Any, path: str = "") -> set[str]:
     return set()
 
 
+def documented() -> list[Any]:
+    """Every example of a body in the document."""
+    document = (Path(__file__).parents[3] / "docs/contracts.md").read_text()
+    return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", document, re.DOTALL)]
+
+
 @pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.version)
 def test_the_example_that_receivers_read_names_nothing_that_is_not_sent(contract: Contract) -> None:
-    document = (Path(__file__).parents[3] / "docs/contracts.md").read_text()
-    examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", document, re.DOTALL)]
     sent = json.loads(golden_file(contract, "full").read_bytes())
-    (example,) = [example for example in examples if example.keys() <= sent.keys()]
+    (example,) = [example for example in documented() if example.keys() <= sent.keys()]
     assert names_in(example) <= names_in(sent)
+
+
+def test_the_order_that_shops_read_of_has_every_member_and_is_taken() -> None:
+    (example,) = [example for example in documented() if "order_id" in example]
+    assert example.keys() == OrderBody.model_fields.keys()
+    assert read_order(json.dumps(example).encode()).orders
