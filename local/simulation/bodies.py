@@ -13,7 +13,7 @@ _DIAL_CODE = "91"
 
 
 def request_of(shop: Shop, webhook: Webhook) -> tuple[str, Request]:
-    """Returns by which of Ingest's ways a webhook comes (``orders``, ``checkouts``, `PROVIDER`), and its request."""
+    """Returns by which way a webhook comes in, ``orders``, ``checkouts`` or `PROVIDER`, and its request."""
     if webhook.is_order:
         return "orders", _own(_order(webhook))
     match shop.source:
@@ -114,10 +114,12 @@ def _email(webhook: Webhook) -> str | None:
 def _phone(webhook: Webhook) -> str | dict[str, str] | None:
     """One number in the ways in which senders write it."""
     number = webhook.phone
-    if number is None or webhook.spelling == 0:
-        return number
-    if webhook.spelling == 1:
-        return {"number": number, "dial_code": _DIAL_CODE}
-    if webhook.spelling == 2:
-        return f"+{_DIAL_CODE} {number[:5]} {number[5:]}"
-    return f"0{number}"
+    if number is None:
+        return None
+    spellings: tuple[str | dict[str, str], ...] = (
+        number,
+        {"number": number, "dial_code": _DIAL_CODE},
+        f"+{_DIAL_CODE} {number[:5]} {number[5:]}",
+        f"0{number}",
+    )
+    return spellings[webhook.spelling]

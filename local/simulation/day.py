@@ -124,12 +124,12 @@ class Day:
     @property
     def end(self) -> datetime:
         """When the last word has come and the last decision is made."""
-        last = dict.fromkeys(self.shops, self.start)
+        last = dict.fromkeys((shop.store_id for shop in self.shops), self.start)
         for person in self.people:
-            for webhook in person.webhooks:
-                last[person.shop] = max(last[person.shop], webhook.arrivals[-1])
-        decided = [shop.awake(at + shop.abandon_after) for shop, at in last.items()]
-        return max(decided, default=self.start) + timedelta(minutes=5)
+            came = [webhook.arrivals[-1] for webhook in person.webhooks]
+            last[person.shop.store_id] = max(last[person.shop.store_id], *came)
+        decided = [shop.awake(last[shop.store_id] + shop.abandon_after) for shop in self.shops]
+        return max(decided) + timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)

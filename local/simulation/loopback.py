@@ -7,7 +7,7 @@ requests are boto3's, and so is what becomes of the answers.
 
 import socket
 from collections import deque
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,24 +28,38 @@ def shorten(client: "DynamoDBClient", url: str) -> None:
     host = urlsplit(url).netloc
     idle: deque[HTTPConnection] = deque()
 
-    def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    def send(request: AWSPreparedRequest, **_: Any) -> "_Answer":
         try:
             connection = idle.pop()
         except IndexError:
             connection = _connected(host)
+        body: Any = request.body
         connection.putrequest("POST", "/", skip_accept_encoding=True)
-        connection.putheader("X-Amz-Target", request.headers["X-Amz-Target"])
-        connection.putheader("Content-Type", request.headers["Content-Type"])
-        connection.putheader("Content-Length", str(len(request.body)))
+        for name in ("X-Amz-Target", "Content-Type"):
+            connection.putheader(name, request.headers[name])
+        connection.putheader("Content-Length", str(len(body)))
         connection.putheader("Authorization", _ANYBODY)
-        connection.endheaders(request.body)
+        connection.endheaders(body)
         answer = connection.getresponse()
-        response = AWSResponse(url, answer.status, answer.headers, None)
-        response._content = answer.read()  # noqa: SLF001 - or it would read it from a raw urllib3 response
+        told = _Answer(url, answer)
         idle.append(connection)
-        return response
+        return told
 
-    client.meta.events.register("before-send.dynamodb", send)
+    # Its type says that a handler answers nothing; one of this event may answer the request.
+    client.meta.events.register("before-send.dynamodb", send)  # type: ignore[arg-type]
+
+
+class _Answer(AWSResponse):
+    """An answer that is read already."""
+
+    def __init__(self, url: str, answer: HTTPResponse) -> None:
+        headers: Any = answer.headers
+        super().__init__(url, answer.status, headers, raw=None)
+        self._read = answer.read()
+
+    @property
+    def content(self) -> bytes:
+        return self._read
 
 
 def _connected(host: str) -> HTTPConnection:

@@ -86,9 +86,9 @@ def judge(day: Day, told: Iterable[Told]) -> Findings:
     by_person: dict[str, list[Told]] = defaultdict(list)
     for one in told:
         by_person[owners[one.checkout_id]].append(one)
-    findings = Findings()
+    findings, end = Findings(), day.end
     for person in day.people:
-        _Case(person, by_person[person.name], day.end, findings).hear()
+        _Case(person, by_person[person.name], end, findings).hear()
     return findings
 
 
@@ -187,7 +187,7 @@ class _Purchase:
 
 
 class _Connections:
-    """Who is known to be the same: checkouts and orders that share a phone, an address or a cart, in chains."""
+    """Who is known to be one: checkouts and orders that share a phone, an address or a cart, in chains."""
 
     def __init__(self) -> None:
         self._leaders: dict[str, str] = {}

@@ -1,8 +1,8 @@
-"""The model: shoppers who come, hesitate, leave, return and buy, and a transport that does not deserve the name.
+"""The model: shoppers who come, hesitate, leave, return and buy, and a transport that loses no chance to err.
 
-Everything follows from the seed. A person's day depends on nothing but the seed and their number, so the same
-shopper can be found again in a larger run. The rates are guesses, and on the bad side: what goes wrong once in
-a thousand checkouts has to go wrong a few times in every run.
+Everything follows from the seed. A person's day depends on nothing but the seed and their number, so the
+same shopper can be found again in a larger run. The rates are guesses, and on the bad side: what goes wrong
+once in a thousand checkouts has to go wrong a few times in every run.
 """
 
 import math
@@ -71,12 +71,11 @@ def simulated_day(count: int, seed: int, hours: tuple[int, int] = (0, 24)) -> Da
 
 
 def _shops(start: datetime, random: Random) -> Iterator[Shop]:
-    minutes = lambda count: timedelta(minutes=count)  # noqa: E731 - reads better below than its long form
     yield Shop(
         store_id="clay-and-co",
         source=Source.OWN,
         share=0.35,
-        abandon_after=minutes(15),
+        abandon_after=timedelta(minutes=15),
         cooldown=timedelta(hours=24),
         receivers=(
             _receiver(1, "checkout", "2026-11", _EVERYTHING),
@@ -89,7 +88,7 @@ def _shops(start: datetime, random: Random) -> Iterator[Shop]:
         store_id="night-market",
         source=Source.ENVELOPE,
         share=0.3,
-        abandon_after=minutes(30),
+        abandon_after=timedelta(minutes=30),
         cooldown=timedelta(hours=6),
         quiet_hours=("21:00", "09:00"),
         clock_ahead=timedelta(seconds=90),
@@ -104,7 +103,7 @@ def _shops(start: datetime, random: Random) -> Iterator[Shop]:
         store_id="flat-street",
         source=Source.FLAT,
         share=0.2,
-        abandon_after=minutes(20),
+        abandon_after=timedelta(minutes=20),
         cooldown=timedelta(hours=24),
         receivers=(
             _receiver(7, "checkout", "2026-11", _EVERYTHING),
@@ -117,7 +116,7 @@ def _shops(start: datetime, random: Random) -> Iterator[Shop]:
         store_id="quick-bites",
         source=Source.OWN,
         share=0.15,
-        abandon_after=minutes(2),
+        abandon_after=timedelta(minutes=2),
         cooldown=timedelta(hours=1),
         quiet_hours=("14:00", "15:30"),
         clock_ahead=-timedelta(seconds=40),
@@ -268,7 +267,7 @@ class _Journey:
             spelling=device.spelling,
             cart_token=checkout.cart_token,
             consent=self.consent if says_consent else None,
-            has_name=stage >= _NAME and self.random.random() < 0.7,
+            has_name=stage >= _NAME and self._chance(0.7),
             has_url=checkout.has_url,
             stage=_STAGES[stage],
             total=self.random.randrange(500, 5000, 100),

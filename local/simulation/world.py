@@ -1,8 +1,8 @@
 """The run: every webhook of a day through the real ingest, a real sweep every minute, on real tables.
 
-The collaborators are put together as `wiring` does it, with a clock of their own; nothing of them is replaced.
-What `CheckoutTable` saves is what its stream would bring: it goes through the real plan, and what that does
-not hold back counts as sent.
+The collaborators are put together as `wiring` does it, with a clock of their own; nothing of them is
+replaced. What `CheckoutTable` saves is what its stream would bring: it goes through the real plan, and what
+that does not hold back counts as sent.
 """
 
 import contextlib
@@ -117,7 +117,7 @@ class World:
         secrets = _secrets(day)
         abandonments = Abandonments(checkouts, shoppers, _RETENTION.days)
         self._ingest = Ingest(
-            directory=StoreDirectory(registry, secrets, lambda: self.now.timestamp()),
+            directory=StoreDirectory(registry, secrets, self._seconds),
             registry=registry,
             checkouts=checkouts,
             purchases=Purchases(checkouts, shoppers, secrets.index_key),
@@ -166,6 +166,9 @@ class World:
             self.now = minute
             self._look_for_abandoned()
             progress(came)
+
+    def _seconds(self) -> float:
+        return self.now.timestamp()
 
     def _webhooks(self) -> list[tuple[datetime, int, Shop, Webhook]]:
         number = count()
