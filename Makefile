@@ -108,6 +108,10 @@ receiver: setup ## A receiver that verifies what reaches it (ARGS="--port 8099 -
 bench: setup ## What a request and an event cost in CPU, as ratios to their bare AWS calls
 	@python -m bench.hot_paths
 
+.PHONY: scale
+scale: setup ## What checkouts cost at every volume: docs/scale.md (needs Java and npm, or ARGS=--calculate)
+	@python -m bench.scale $(ARGS)
+
 # ---------------------------------------------------------------- AWS
 
 .PHONY: build
