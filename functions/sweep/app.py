@@ -5,7 +5,10 @@ of itself for each further share.
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from checkout_recovery import wiring
 
@@ -19,16 +22,29 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Returns how many checkouts were looked at, by what became of them."""
     shards = range(wiring.settings().due_shards)
     first = event.get("first_shard")
+    unstarted = None
     if first is None:  # it comes from the schedule
         first = shards.start
-        for other in shards[_SHARDS_A_RUN::_SHARDS_A_RUN]:
-            wiring.functions().invoke(
-                FunctionName=context.invoked_function_arn,
-                InvocationType="Event",
-                Payload=json.dumps({"first_shard": other}),
-            )
+        unstarted = _start_others(shards[_SHARDS_A_RUN::_SHARDS_A_RUN], context.invoked_function_arn)
     swept = wiring.sweep()(
         shards[first : first + _SHARDS_A_RUN],
         lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS,
     )
+    if unstarted:
+        raise unstarted  # after its own share: whoever is on call has to know, the shoppers need not wait
     return {"found": dict(swept.found), "failed": swept.failed, "finished": swept.finished}
+
+
+def _start_others(firsts: Iterable[int], function: str) -> Exception | None:
+    """Starts a run for each further share; returns why one did not start."""
+    unstarted: Exception | None = None
+    for first in firsts:
+        try:
+            wiring.functions().invoke(
+                FunctionName=function,
+                InvocationType="Event",
+                Payload=json.dumps({"first_shard": first}),
+            )
+        except (BotoCoreError, ClientError) as error:
+            unstarted = error
+    return unstarted

@@ -204,7 +204,8 @@ def test_an_alarm_counts_what_lies_in_a_dead_letter_queue(processed: Template, q
     metrics = [
         alarm["Properties"]["MetricName"]
         for alarm in _of_type(processed, "AWS::CloudWatch::Alarm").values()
-        if alarm["Properties"]["Dimensions"][0]["Value"] == {"Fn::GetAtt": [queue, "QueueName"]}
+        for dimension in alarm["Properties"].get("Dimensions", [])
+        if dimension["Value"] == {"Fn::GetAtt": [queue, "QueueName"]}
     ]
     assert metrics == ["ApproximateNumberOfMessagesVisible"]
 

@@ -66,8 +66,8 @@ class Purchases:
         after = after.model_copy(update={"handles": known_by})
         self._shoppers.link(written_under(known_by), after.checkout_id, now, expires_at)
         shopper = self._shoppers.known(known_by).shopper
-        if told := [at for at in (after.told_at, shopper.told_at) if at]:
-            self._shoppers.told(known_by, max(told))
+        if messaged := [at for at in (after.told_at, shopper.told_at) if at]:
+            self._shoppers.told(known_by, max(messaged))
         bought = shopper.purchase
         if bought and not after.is_complete and after.ended_with(bought):
             return after.joined(bought.told_of(after.checkout_id), now)

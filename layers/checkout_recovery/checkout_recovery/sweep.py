@@ -17,17 +17,14 @@ from datetime import datetime, timedelta
 
 from checkout_recovery.abandonment import Abandonments
 from checkout_recovery.checkout.lifecycle import Checkout, Status, Unchanged
-from checkout_recovery.errors import Unavailable
+from checkout_recovery.errors import BrokenRecord, Unavailable
 from checkout_recovery.observability import logger, measure
 from checkout_recovery.tables.checkouts import CheckoutTable, Contended, Due, Outdated
 from checkout_recovery.tables.registry import RegistryTable, Subscriptions
-from checkout_recovery.tables.shoppers import Known, ShopperTable
+from checkout_recovery.tables.shoppers import NOBODY, Known, ShopperTable
 
 _TRIES = 4
 """How often a checkout is decided anew because its shopper moved on meanwhile; then the next sweep has it."""
-
-
-_NOT_ABANDONED = (Unchanged.NOT_DUE, Status.COMPLETED, Status.RECOVERED)
 
 
 def pause(attempt: int) -> None:
@@ -41,20 +38,18 @@ class Swept:
 
     found: Counter[str] = field(default_factory=Counter)
     """How many checkouts are now in which status; of the abandoned, why nobody is told."""
+    abandoned: int = 0
+    """How many it found abandoned, told or not."""
     failed: int = 0
-    """Checkouts that could not be read or written, and are still due."""
+    """How often a checkout or a page of the index could not be read or written: it is due still."""
     oldest: timedelta = timedelta()
     """How long the longest due had been due when it was looked at."""
     finished: bool = True
     """Whether all that was due was looked at."""
 
-    @property
-    def abandoned(self) -> int:
-        """How many it found abandoned, told or not."""
-        return sum(self.found.values()) - sum(self.found[other] for other in _NOT_ABANDONED)
-
     def add(self, other: "Swept") -> None:
         self.found += other.found
+        self.abandoned += other.abandoned
         self.failed += other.failed
         self.oldest = max(self.oldest, other.oldest)
         self.finished &= other.finished
@@ -109,6 +104,7 @@ class Sweep:
                     break
         except Unavailable:
             logger.warning("sweep stopped: a table is throttled or down", extra={"shard": shard})
+            swept.failed += 1
             swept.finished = False
         return swept
 
@@ -118,62 +114,92 @@ class Sweep:
         """Looks at one page; returns whether there was time for all of it."""
         checkouts = self._checkouts.load_all([due.key for due in page])
         shoppers = self._shoppers.known_of({key: one.handles for key, one in checkouts.items() if one})
+        in_a_row = 0
         for key in (due.key for due in page):
             if not has_time():
                 return False
             if key not in checkouts:
                 continue  # it is gone, and the index has not heard of it yet
-            if checkout := checkouts[key]:
-                self._look_at(checkout, shoppers[key], stores, swept)
+            if self._look_at(key, checkouts[key], shoppers.get(key), stores, swept):
+                in_a_row = 0
             else:
-                logger.error("a checkout cannot be read", extra=_named(key))
-                swept.failed += 1
+                in_a_row += 1
+            if in_a_row == _TRIES:
+                raise Unavailable("A table is throttled.")
         return True
 
-    def _look_at(self, checkout: Checkout, known: Known, stores: "_Stores", swept: Swept) -> None:
+    def _look_at(
+        self,
+        key: tuple[str, str],
+        checkout: Checkout | None,
+        known: Known | None,
+        stores: "_Stores",
+        swept: Swept,
+    ) -> bool:
+        """Decides one checkout; returns False where a table did not answer, as it may not for others."""
         try:
-            swept.found[self._decide(checkout, known, stores)] += 1
+            found = self._decide(_readable(checkout), known or NOBODY, stores)
+        except _StoreUnknown:
+            swept.failed += 1
+            swept.finished = False
+            return True
         except Unavailable:
             swept.failed += 1
-            raise
+            swept.finished = False
+            return False
         except Exception as error:  # noqa: BLE001 - one checkout that trips us must not keep the others from being found
             # Without the traceback, which could quote the shopper's data.
-            fields = _named((checkout.store_id, checkout.checkout_id)) | {"error": type(error).__name__}
+            fields = {"store_id": key[0], "checkout_id": key[1], "error": type(error).__name__}
             logger.error("a checkout could not be decided", extra=fields)
             swept.failed += 1
+            return True
+        swept.found[_outcome(found)] += 1
+        swept.abandoned += isinstance(found, Checkout) and found.status is Status.ABANDONED
+        return True
 
-    def _decide(self, checkout: Checkout, known: Known, stores: "_Stores") -> str:
-        """Abandons a checkout if it is due; returns what became of it."""
+    def _decide(self, checkout: Checkout, known: Known, stores: "_Stores") -> Checkout | Unchanged:
+        """Abandons a checkout if it is due."""
         for attempt in range(_TRIES):
             try:
-                found = self._abandonments.find(checkout, stores[checkout.store_id], known, self._now())
+                return self._abandonments.find(checkout, stores[checkout.store_id], known, self._now())
             except Outdated as outdated:
                 checkout = outdated.current
             except Contended:
                 self._pause(attempt)
-            else:
-                return _outcome(found)
             known = self._shoppers.known(checkout.handles)
         raise Contended("too many at once")
 
 
+class _StoreUnknown(Exception):
+    """A store's settings cannot be read: one store's trouble, which must not stop the others."""
+
+
 class _Stores(dict[str, Subscriptions]):
-    """The stores that a sweep meets, each read once."""
+    """The stores that a sweep meets, each read once, also where that fails."""
 
     def __init__(self, registry: RegistryTable) -> None:
         super().__init__()
         self._registry = registry
+        self._unknown: set[str] = set()
 
     def __missing__(self, store_id: str) -> Subscriptions:
-        store = self[store_id] = self._registry.subscriptions(store_id)
+        if store_id in self._unknown:
+            raise _StoreUnknown
+        try:
+            store = self[store_id] = self._registry.subscriptions(store_id)
+        except Unavailable:
+            self._unknown.add(store_id)
+            raise _StoreUnknown from None
         return store
+
+
+def _readable(checkout: Checkout | None) -> Checkout:
+    if checkout is None:
+        raise BrokenRecord("not a checkout")
+    return checkout
 
 
 def _outcome(found: Checkout | Unchanged) -> str:
     if isinstance(found, Unchanged):
         return found.value
     return (found.suppressed or found.status).value
-
-
-def _named(key: tuple[str, str]) -> dict[str, str]:
-    return {"store_id": key[0], "checkout_id": key[1]}

@@ -12,9 +12,9 @@ changes.
     abandon   nothing newer was heard of it until `due_at`: the sweep asks
     buy       its shopper has bought, by whatever way we know
 
-*Newer* is a telling whose time is after all others told (see `merge`). A newer telling is activity: it makes
-an abandoned checkout active again, and the wait for `due_at` starts again with its arrival. A late one only
-fills in details.
+*Newer* is a telling whose time is after all others told (see `merge`), or after we heard of them. A newer
+telling is activity: it makes an abandoned checkout active again, and the wait for `due_at` starts again with
+its arrival. A late one only fills in details.
 
 A purchase is final. What arrives after it may still fill in details, but changes neither the status's
 meaning nor the event: the write keeps the purchase's event, so nobody is told anything new about a
@@ -45,6 +45,8 @@ _MARK_CHARS = 12
 
 SAME_PURCHASE = timedelta(days=7)
 """How long a checkout may have been quiet for a purchase by the same shopper to be taken for its end."""
+TOLD_AFTER_LEAVING = timedelta(hours=1)
+"""How long after a shopper has left a provider may say so; systems that publish it wait 10 to 60 minutes."""
 
 
 class Status(StrEnum):
@@ -155,9 +157,10 @@ class Checkout(BaseModel):
             return Unchanged.DUPLICATE
         told = self._told(snapshot, stamp)
         newer = stamp > self.newest
-        if not newer and told == self:
+        active = newer or self._is_alive(snapshot, now)
+        if not active and told == self:
             return Unchanged.STALE
-        status = _status(told, snapshot, newer)
+        status = _status(told, snapshot, active)
         changes: dict[str, Any] = {
             "sequence": self.sequence + 1,
             "status": status,
@@ -165,13 +168,16 @@ class Checkout(BaseModel):
             "seen": (self.seen + mark)[-REMEMBERED_EVENTS * _MARK_CHARS :],
         }
         if newer:
-            waits = status is Status.ACTIVE and not snapshot.discarded
             changes |= {
                 "newest": stamp,
-                "active_at": now,
                 "updated_at": time_of(stamp),
                 "is_dated": time_of(stamp) == snapshot.event_time,
                 "discarded": snapshot.discarded,
+            }
+        if active:
+            waits = status is Status.ACTIVE and not changes.get("discarded", self.discarded)
+            changes |= {
+                "active_at": now,
                 "suppressed": None,
                 "due_at": now + abandon_after if waits else None,
             }
@@ -180,7 +186,7 @@ class Checkout(BaseModel):
         if told.is_complete:
             changes |= {"due_at": None, "suppressed": None}
         if not self.is_complete:
-            changes["event"] = self._event(_event_type(self, told, snapshot, newer), now)
+            changes["event"] = self._event(_event_type(self, told, snapshot, active), now)
         return told.model_copy(update=changes)
 
     def abandon(
@@ -202,7 +208,10 @@ class Checkout(BaseModel):
         changes["event"] = self._event(EventType.ABANDONED, now)
         if self.status is Status.ACTIVE:
             changes |= {"abandoned_at": now, "found_at": self.found_at or now}
-        return self.model_copy(update=changes).judged(shopper, policy, now, wanted=wanted)
+        found = self.model_copy(update=changes).judged(shopper, policy, now, wanted=wanted)
+        if found.suppressed is Suppression.COMPLETED:
+            return found.model_copy(update={"found_at": self.found_at})
+        return found
 
     def judged(self, shopper: Shopper, policy: Policy, now: datetime, *, wanted: bool = True) -> Self:
         """Decides, of an abandonment that is about to be written, whether it is told.
@@ -274,12 +283,18 @@ class Checkout(BaseModel):
     def recovered_after(self) -> timedelta | None:
         """From when it was last found abandoned to the purchase; None where it was not recovered.
 
-        A purchase whose teller's clock is behind ours counts from when we heard of it.
+        A purchase that by its teller's clock came before the sweep is taken for when we heard of it; a
+        provider's word that the shopper left after buying does not count.
         """
         if not (self.was_recovered and self.abandoned_at and self.purchased_at and self.event):
             return None
-        bought = self.purchased_at if self.purchased_at >= self.abandoned_at else self.event.time
-        return max(bought - self.abandoned_at, timedelta())
+        left, bought = self.abandoned_at, self.purchased_at
+        if bought < left:
+            if self.found_at:
+                bought = self.event.time
+            else:
+                left = self.left_at or left
+        return max(bought - left, timedelta())
 
     @property
     def purchase(self) -> Purchase | None:
@@ -318,15 +333,30 @@ class Checkout(BaseModel):
         return Suppression.QUIET_HOURS if quiet_until else None
 
     def _may_be_late(self, purchase: Purchase) -> bool:
-        """Whether the last telling named no time and came so soon after a purchase that it may be older."""
-        return (
-            not self.is_dated
-            and self.active_at is not None
-            and (self.active_at <= purchase.heard_at + CLOCK_SKEW)
-        )
+        """Whether what was last told, though it came after a purchase, may have happened before it.
+
+        It may if it named no time and came soon after. Or if it is a provider's word that the shopper has
+        left: some wait an hour before they say so.
+        """
+        if self.active_at is None or self.updated_at is None:
+            return False
+        if self.abandoned_at == self.updated_at:
+            told, bought = (
+                (self.updated_at, purchase.time) if self.is_dated else (self.active_at, purchase.heard_at)
+            )
+            return told <= bought + TOLD_AFTER_LEAVING
+        return not self.is_dated and self.active_at <= purchase.heard_at + CLOCK_SKEW
 
     def _event(self, kind: EventType, now: datetime) -> Event:
         return Event(id=event_id(self.store_id, self.checkout_id, self.sequence + 1), type=kind, time=now)
+
+    def _is_alive(self, snapshot: Snapshot, now: datetime) -> bool:
+        """Whether a telling that sorts before the newest is of something that happened since we heard that.
+
+        The clock that stamped the newest was fast.
+        """
+        at, heard = snapshot.event_time, self.active_at
+        return at is not None and heard is not None and heard < at <= now + CLOCK_SKEW
 
     def _has_seen(self, mark: str) -> bool:
         marks = (self.seen[at : at + _MARK_CHARS] for at in range(0, len(self.seen), _MARK_CHARS))
@@ -358,22 +388,22 @@ class Checkout(BaseModel):
         return self.model_copy(update=facts)
 
 
-def _status(told: Checkout, snapshot: Snapshot, newer: bool) -> Status:
+def _status(told: Checkout, snapshot: Snapshot, active: bool) -> Status:
     if told.is_complete:
         return Status.RECOVERED if told.was_recovered else Status.COMPLETED
-    if not newer:
+    if not active:
         return told.status
     return Status.ABANDONED if snapshot.abandoned else Status.ACTIVE
 
 
-def _event_type(before: Checkout, told: Checkout, snapshot: Snapshot, newer: bool) -> EventType:
+def _event_type(before: Checkout, told: Checkout, snapshot: Snapshot, active: bool) -> EventType:
     if told.is_complete:
         return EventType.RECOVERED if told.was_recovered else EventType.COMPLETED
-    if newer and snapshot.abandoned:
+    if active and snapshot.abandoned:
         return EventType.ABANDONED
     if not before.sequence:
         return EventType.CREATED
-    if newer and before.status is Status.ABANDONED and not snapshot.discarded:
+    if active and before.status is Status.ABANDONED and not snapshot.discarded:
         return EventType.RESUMED
     return EventType.UPDATED
 

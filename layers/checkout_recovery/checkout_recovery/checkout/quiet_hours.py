@@ -37,4 +37,8 @@ class QuietHours(BaseModel):
         if not is_quiet:
             return None
         day = local.date() if ends_today else local.date() + timedelta(days=1)
-        return datetime.combine(day, end, local.tzinfo).astimezone(UTC)
+        first = datetime.combine(day, end, local.tzinfo).astimezone(UTC)
+        # Where the clock goes back, it passes the end twice.
+        return (
+            first if first > now else datetime.combine(day, end.replace(fold=1), local.tzinfo).astimezone(UTC)
+        )

@@ -196,11 +196,14 @@ class CheckoutTable:
         put: dict[str, Any] = {
             "TableName": self.table_name,
             "Item": encode(checkout, expires_at, self._due_shards),
-            "ConditionExpression": "attribute_not_exists(#sequence) OR #sequence = :before",
+            "ConditionExpression": "attribute_not_exists(#sequence)",
             "ExpressionAttributeNames": {"#sequence": "sequence"},
-            "ExpressionAttributeValues": {":before": {"N": str(checkout.sequence - 1)}},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
+        if before := checkout.sequence - 1:
+            # Nothing else will do: one that was deleted meanwhile must not come back.
+            put["ConditionExpression"] = "#sequence = :before"
+            put["ExpressionAttributeValues"] = {":before": {"N": str(before)}}
         try:
             with driver_errors():
                 if claims:

@@ -47,6 +47,10 @@ class Known:
     """Of the records that were looked up, by handle; 0 where there is none."""
 
 
+NOBODY = Known((), UNKNOWN, {})
+"""Whoever has told nothing of themselves."""
+
+
 class ShopperTable:
     def __init__(
         self, client: "DynamoDBClient", table_name: str, sleep: Callable[[float], None] = time.sleep
@@ -184,22 +188,28 @@ class ShopperTable:
 
     def _update_if_later(self, handle: str, update: str, later: str, values: Mapping[str, Any]) -> None:
         name = later.partition(" ")[0]
-        try:
-            with driver_errors():
-                self._client.update_item(
-                    TableName=self.table_name,
-                    Key=_key(handle),
-                    UpdateExpression=update,
-                    ConditionExpression=f"attribute_not_exists({name}) OR {later}",
-                    ExpressionAttributeValues=values,
-                )
-        except ClientError as error:
-            match error.response["Error"]["Code"]:
-                case "ConditionalCheckFailedException":
-                    return
-                case "TransactionConflictException":
-                    raise Unavailable("The shopper is being written by many at once.") from None
-            raise
+        for round_ in range(_ROUNDS):
+            try:
+                with driver_errors():
+                    self._client.update_item(
+                        TableName=self.table_name,
+                        Key=_key(handle),
+                        UpdateExpression=update,
+                        ConditionExpression=f"attribute_not_exists({name}) OR {later}",
+                        ExpressionAttributeValues=values,
+                    )
+            except ClientError as error:
+                match error.response["Error"]["Code"]:
+                    case "ConditionalCheckFailedException":
+                        return
+                    case (
+                        "TransactionConflictException"
+                    ):  # an abandonment of the same shopper is being written
+                        self._sleep(0.02 * 2**round_)
+                        continue
+                raise
+            return
+        raise Unavailable("The shopper is being written by many at once.")
 
     def _read(self, handles: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         requests: Any = {
