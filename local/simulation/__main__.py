@@ -14,9 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from local.dynamodb_local import dynamodb_local
 from local.simulation.day import Day
 from local.simulation.oracle import judge
+from local.simulation.parts import play
 from local.simulation.report import plot, story, table
 from local.simulation.shoppers import simulated_day
-from local.simulation.world import Run, World, create_tables, dynamodb
+from local.simulation.world import Run
 
 _PLOT = Path(__file__).parents[2] / "docs" / "simulation.png"
 _WIDTH = 110
@@ -59,12 +60,10 @@ def _played(day: Day, seed: int, *, only_moto: bool) -> tuple[Run, str]:
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with contextlib.ExitStack() as stack:
         url = None if only_moto else stack.enter_context(dynamodb_local())
-        client = stack.enter_context(dynamodb(url))
-        world = World(client, create_tables(client), day, seed)
         console = Console(stderr=True)
         progress = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
         task = progress.add_task(f"{webhooks:,} webhooks", total=webhooks)
-        run = world.run(lambda came: progress.update(task, advance=came))
+        run = play(day, seed, url, lambda came: progress.update(task, advance=came))
     return run, "DynamoDB Local" if url else "moto"
 
 

@@ -5,8 +5,10 @@ not check and on an HTTP client that is made for the internet. Only the way of t
 requests are boto3's, and so is what becomes of the answers.
 """
 
+import contextlib
 import socket
 from collections import deque
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,16 +18,19 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_ANYBODY = (
-    "AWS4-HMAC-SHA256 Credential=test/20261123/ap-south-1/dynamodb/aws4_request,"
-    " SignedHeaders=host, Signature=0"
-)
-"""It wants to be told by whose key the request is signed, and takes any."""
 
+@contextlib.contextmanager
+def shortened(client: "DynamoDBClient", url: str, account: str) -> Iterator["DynamoDBClient"]:
+    """Lets an unsigned client send over kept connections of its own, which are closed in the end.
 
-def shorten(client: "DynamoDBClient", url: str) -> None:
-    """Lets an unsigned client send over kept connections of its own."""
+    Args:
+        client: for this URL.
+        url: of DynamoDB Local.
+        account: by whose key requests claim to be signed; each has a database of its own.
+    """
     host = urlsplit(url).netloc
+    credential = f"Credential={account}/20261123/ap-south-1/dynamodb/aws4_request"
+    signed = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0"
     idle: deque[HTTPConnection] = deque()
 
     def send(request: AWSPreparedRequest, **_: Any) -> "_Answer":
@@ -38,7 +43,7 @@ def shorten(client: "DynamoDBClient", url: str) -> None:
         for name in ("X-Amz-Target", "Content-Type"):
             connection.putheader(name, request.headers[name])
         connection.putheader("Content-Length", str(len(body)))
-        connection.putheader("Authorization", _ANYBODY)
+        connection.putheader("Authorization", signed)
         connection.endheaders(body)
         answer = connection.getresponse()
         told = _Answer(url, answer)
@@ -47,6 +52,11 @@ def shorten(client: "DynamoDBClient", url: str) -> None:
 
     # Its type says that a handler answers nothing; one of this event may answer the request.
     client.meta.events.register("before-send.dynamodb", send)  # type: ignore[arg-type]
+    try:
+        yield client
+    finally:
+        for connection in idle:
+            connection.close()
 
 
 class _Answer(AWSResponse):

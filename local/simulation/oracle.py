@@ -45,6 +45,7 @@ class Fault(StrEnum):
     MISSING_FIELD = "message without a required field"
     NO_CONTACT = "message to nobody"
     MISSED = "missed abandonment"
+    REASON = "held back for another reason than is said"
     EARLY = "abandonment without its wait"
     RETURN = "return not told, or invented"
     PURCHASE = "purchase told not exactly once"
@@ -126,6 +127,9 @@ class _Checkout:
     returned_at: datetime | None = None
     """A return that has still to be told."""
     end: _End | None = None
+    """Whether a purchase has ended it; that stays so."""
+    is_doubted: bool = False
+    """Whether its newest telling may be older than a purchase that is known."""
     told_ends: int = 0
 
     @property
@@ -306,11 +310,16 @@ class _Case:
     def _settle(self) -> None:
         """Which checkouts are ended by a purchase, by what is known now. What has ended stays so."""
         for checkout in self._checkouts.values():
-            for purchase in self._purchases:
-                if checkout.end is _End.CERTAIN:
+            ends = {
+                purchase.ends(checkout)
+                for purchase in self._purchases
+                if self._connections.are_one(checkout.checkout_id, purchase.node)
+            }
+            checkout.is_doubted = _End.DOUBTFUL in ends
+            for end in _End:
+                if end in ends and checkout.end is not _End.CERTAIN:
+                    checkout.end = end
                     break
-                if self._connections.are_one(checkout.checkout_id, purchase.node):
-                    checkout.end = purchase.ends(checkout) or checkout.end
             if not checkout.is_open:
                 checkout.due = checkout.returned_at = None
 
@@ -362,15 +371,21 @@ class _Case:
             (receiver,) = (r for r in self._shop.receivers if r.subscription_id == one.subscription_id)
             if one.is_message:
                 self._is_messaged(checkout, one, receiver)
-            elif checkout.is_open and held is None and _refused(checkout, receiver) is None:
-                self._blame(Fault.MISSED, checkout, at, f"{one.suppressed} to {one.subscription_id}")
-        if any(one.is_message for one in event):
+            elif checkout.is_open:
+                self._is_held_back(checkout, one, held or _refused(checkout, receiver))
+        if any(one.is_message for one in event) and checkout.end is not _End.CERTAIN:
             self._compare_with_truth(checkout, event[0])
         if not checkout.is_open:
             return
         checkout.lacks_contact = held is Fault.NO_CONTACT
         if held is Fault.QUIET_HOURS:
             checkout.due, checkout.after_activity = self._shop.awake(at), False
+
+    def _is_held_back(self, checkout: _Checkout, told: Told, because: Fault | None) -> None:
+        if because is None:
+            self._blame(Fault.MISSED, checkout, told.at, f"{told.suppressed} to {told.subscription_id}")
+        elif told.suppressed != because.name.lower():
+            self._blame(Fault.REASON, checkout, told.at, f"{told.suppressed}, not {because.name.lower()}")
 
     def _is_on_time(self, checkout: _Checkout, at: datetime) -> None:
         if checkout.due is None or at < checkout.due:
@@ -430,16 +445,19 @@ class _Case:
     # ------------------------------------------------------------ what nobody could know
 
     def _compare_with_truth(self, checkout: _Checkout, told: Told) -> None:
-        """Counts a message that was wrong in truth, though by the evidence it was right."""
-        if checkout.end is _End.CERTAIN:
-            return
+        """Looks for a message that was wrong in truth, though the evidence does not say so.
+
+        Where the evidence leaves it in doubt, nobody is to be messaged.
+        """
         mine = (w for w in self._person.webhooks if w.checkout_id == checkout.checkout_id and not w.bought)
         last = max((w.happened_at for w in mine if w.happened_at <= told.at), default=told.at)
         bought = [at for at in self._person.purchases if last <= at <= told.at]
         if not bought:
             return
         words = [w for w in self._person.webhooks if w.bought and w.happened_at in bought]
-        if any(word.arrivals[0] <= told.at for word in words):
+        if checkout.is_doubted:
+            self._blame(Fault.AFTER_PURCHASE, checkout, told.at, "which was first is in doubt")
+        elif any(word.arrivals[0] <= told.at for word in words):
             self._findings.unknowable += 1
         else:
             self._findings.unheard += 1

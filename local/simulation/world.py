@@ -41,7 +41,7 @@ from checkout_recovery.tables.registry import RegistryTable
 from checkout_recovery.tables.shoppers import ShopperTable
 from local.simulation.bodies import FLEXYPE_SECRET, PROVIDER, request_of
 from local.simulation.day import TIMEZONE, Day, Receiver, Shop, Source, Told, Webhook
-from local.simulation.loopback import shorten
+from local.simulation.loopback import shortened
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -72,11 +72,18 @@ class Run:
     told: list[Told] = field(default_factory=list)
     sweeps: int = 0
     cut_off: int = 0
+    """Sweeps that ended before their work did."""
+
+    def add(self, other: "Run") -> None:
+        """Takes in what came out for other shoppers of the same day."""
+        self.told += other.told
+        self.sweeps += other.sweeps
+        self.cut_off += other.cut_off
 
 
 @contextlib.contextmanager
-def dynamodb(url: str | None) -> Iterator["DynamoDBClient"]:
-    """A DynamoDB: Amazon's own at this URL, or moto's in this process."""
+def dynamodb(url: str | None, account: str = "test") -> Iterator["DynamoDBClient"]:
+    """A DynamoDB: Amazon's own at this URL, a separate one for each account, or moto's in this process."""
     with contextlib.nullcontext() if url else mock_aws():
         # As `wiring` sets it, but for the timeouts: this machine may be busy.
         config = Config(
@@ -85,9 +92,8 @@ def dynamodb(url: str | None) -> Iterator["DynamoDBClient"]:
             signature_version=UNSIGNED if url else None,
         )
         client = boto3.client("dynamodb", endpoint_url=url, config=config, **_ACCOUNT)
-        if url:
-            shorten(client, url)
-        yield client
+        with shortened(client, url, account) if url else contextlib.nullcontext():
+            yield client
 
 
 def create_tables(client: "DynamoDBClient", prefix: str = "") -> dict[str, str]:
@@ -103,7 +109,9 @@ def create_tables(client: "DynamoDBClient", prefix: str = "") -> dict[str, str]:
 class World:
     """One stack with its stores, and the time in it."""
 
-    def __init__(self, client: "DynamoDBClient", tables: Mapping[str, str], day: Day, seed: int) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", tables: Mapping[str, str], day: Day, seed: int | str
+    ) -> None:
         self._day = day
         self._random = Random(f"{seed}/sweeps")  # noqa: S311 - a model, no secret
         self._shops = {shop.store_id: shop for shop in day.shops}
@@ -140,7 +148,7 @@ class World:
         """Lets the day happen.
 
         Args:
-            progress: is told after each minute how many webhooks came in it.
+            progress: is told after each hour how many webhooks came in it.
         """
         webhooks = self._webhooks()
         level = logger.log_level
@@ -155,17 +163,18 @@ class World:
     def _play(
         self, webhooks: list[tuple[datetime, int, Shop, Webhook]], progress: Callable[[int], None]
     ) -> None:
-        minute, end = self._day.start, self._day.end
+        minute, end, came = self._day.start, self._day.end, 0
         while minute < end:
             minute += _SWEEP_EVERY
-            came = 0
             while webhooks and webhooks[0][0] <= minute:
                 self.now, _, shop, webhook = heapq.heappop(webhooks)
                 self._take_in(shop, webhook)
                 came += 1
             self.now = minute
             self._look_for_abandoned()
-            progress(came)
+            if not minute.minute:
+                progress(came)
+                came = 0
 
     def _seconds(self) -> float:
         return self.now.timestamp()
