@@ -5,7 +5,7 @@ a time or without; the sweep looks. The world below writes what comes of it as t
 *really* happened, by which every message is judged.
 
 Providers are honest here: a time that they tell is right, what they tell without one is at most
-`CLOCK_SKEW` late, and nothing is more than two days late.
+`CLOCK_SKEW` late, nothing is more than two days late, and they say within an hour that a shopper has left.
 """
 
 from collections import defaultdict
@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from checkout_recovery.checkout.event import EventType, event_id
 from checkout_recovery.checkout.lifecycle import (
     SAME_PURCHASE,
+    TOLD_AFTER_LEAVING,
     Checkout,
     Policy,
     Status,
@@ -64,6 +65,8 @@ class Happening:
     """What happened, and how it is told."""
 
     at: datetime
+    active_at: datetime
+    """When the shopper last did something: before a provider said that they had left."""
     snapshot: Snapshot
 
 
@@ -127,6 +130,8 @@ class World(RuleBasedStateMachine):
         self.told: list[tuple[str, datetime]] = []
         self.left: set[str] = set()
         """The checkouts that somebody, or the sweep, has said to be left."""
+        self.told_by_provider: set[str] = set()
+        """Those of which it was their provider."""
 
     # ------------------------------------------------------------ what happens
 
@@ -140,9 +145,16 @@ class World(RuleBasedStateMachine):
         what=st.sampled_from(["visited"] * 5 + ["abandoned", "completed", "discarded"]),
         is_dated=st.booleans(),
         is_late=st.sampled_from([False, False, True]),
+        left_ago=st.sampled_from([0, 20, 55]),
     )
     def something_happens(
-        self, checkout_id: str, contact: dict[str, Any], what: str, is_dated: bool, is_late: bool
+        self,
+        checkout_id: str,
+        contact: dict[str, Any],
+        what: str,
+        is_dated: bool,
+        is_late: bool,
+        left_ago: int,
     ) -> None:
         number = next(self.numbers)
         snapshot = Snapshot(
@@ -154,7 +166,8 @@ class World(RuleBasedStateMachine):
             discarded=what == "discarded",
             details=Details(name=f"Asha {number}", **contact),
         )
-        happening = Happening(self.now, snapshot)
+        left_at = self.now - timedelta(minutes=left_ago)
+        happening = Happening(self.now, left_at if snapshot.abandoned else self.now, snapshot)
         if is_late:
             self.on_its_way.append(happening)
         else:
@@ -200,9 +213,10 @@ class World(RuleBasedStateMachine):
     def arrive(self, happening: Happening) -> None:
         snapshot = happening.snapshot
         self.arrived.append(happening)
-        self.activity[snapshot.checkout_id].append(happening.at)
+        self.activity[snapshot.checkout_id].append(happening.active_at)
         if snapshot.abandoned:
             self.left.add(snapshot.checkout_id)
+            self.told_by_provider.add(snapshot.checkout_id)
         before = self.tables.load(snapshot.checkout_id)
         after = before.apply(snapshot, self.now, ABANDON_AFTER)
         if isinstance(after, Unchanged):
@@ -288,7 +302,8 @@ class World(RuleBasedStateMachine):
         """Whether nothing speaks against it: neither anything told lately, nor a purchase that may be its."""
         begun_at, began_at = checkout.created_at, min(self.activity[checkout.checkout_id])
         assert begun_at
-        is_new = all(one.heard_at + CLOCK_SKEW < begun_at and one.at < began_at for one in self.purchases)
+        doubt = TOLD_AFTER_LEAVING if checkout.checkout_id in self.told_by_provider else CLOCK_SKEW
+        is_new = all(one.heard_at + doubt < begun_at and one.at < began_at for one in self.purchases)
         is_first = all(self.now >= at + COOLDOWN for _, at in self.told)
         return has_contact(checkout.details) and is_new and is_first and not self.is_night
 

@@ -118,14 +118,20 @@ class TestContact:
         [
             Details(phone=Phone.of(NUMBER)),
             Details(email="asha@example.com"),
-            Details(phone=Phone.of("98"), whole_phone=Phone.of(NUMBER, "91")),
+            Details(phone=Phone.of("98"), email="asha@example.com"),
         ],
     )
     def test_a_phone_or_an_address_is_one(self, details: Details) -> None:
         assert has_contact(details)
 
     @pytest.mark.parametrize(
-        "details", [Details(), Details(cart_token="c-1"), Details(phone=Phone.of("98"), email="asha@")]
+        "details",
+        [
+            Details(),
+            Details(cart_token="c-1"),
+            Details(phone=Phone.of("98"), email="asha@"),
+            Details(phone=Phone.of("98"), whole_phone=Phone.of(NUMBER, "91")),
+        ],
     )
     def test_a_cart_is_none_and_nothing_half_typed(self, details: Details) -> None:
         assert not has_contact(details)
