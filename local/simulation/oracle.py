@@ -7,7 +7,7 @@ messaged. `docs/simulation.md` says how it reads the rules where they leave a ch
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -69,7 +69,7 @@ class Findings:
     delays: list[timedelta] = field(default_factory=list)
     """From when each abandonment was due to when it was found."""
     in_doubt: int = 0
-    """Checkouts of which nobody can say whether they were quiet before or after a purchase."""
+    """Checkouts of which nobody can say whether a purchase ended them: when it was, or whose, is not sure."""
     unheard: int = 0
     """Messages after a purchase of which no word had come."""
     unknowable: int = 0
@@ -100,7 +100,7 @@ class _End(StrEnum):
     CERTAIN = "certain"
     """A purchase ended it."""
     DOUBTFUL = "doubtful"
-    """A purchase came so close to its last activity that either may have been first."""
+    """A purchase may have ended it: it came close to the last activity, or whose it is is not sure."""
 
 
 @dataclass
@@ -190,28 +190,59 @@ class _Purchase:
         return _End.DOUBTFUL if doubtful else None
 
 
-class _Connections:
-    """Who is known to be one: checkouts and orders that share a phone, an address or a cart, in chains."""
+class _Groups:
+    """Checkouts and orders in groups that share something, in chains."""
 
     def __init__(self) -> None:
         self._leaders: dict[str, str] = {}
 
-    def join(self, node: str, webhook: Webhook) -> None:
-        phone = webhook.phone if len(webhook.phone or "") >= _SHORTEST_PHONE else None
-        for kind, value in (("phone", phone), ("email", webhook.email), ("cart", webhook.cart_token)):
-            if value:
-                self.connect(node, f"{kind} {value}")
-
     def connect(self, one: str, other: str) -> None:
-        self._leaders[self._leader(one)] = self._leader(other)
+        self._leaders[self.leader(one)] = self.leader(other)
 
-    def are_one(self, one: str, other: str) -> bool:
-        return self._leader(one) == self._leader(other)
-
-    def _leader(self, node: str) -> str:
+    def leader(self, node: str) -> str:
         while (above := self._leaders.get(node, node)) != node:
             node = above
         return node
+
+
+class _Connections:
+    """Who is known to be the same shopper."""
+
+    def __init__(self) -> None:
+        self._strong, self._weak = _Groups(), _Groups()
+        self._phones: set[str] = set()
+        """Of whom a phone is known."""
+        self._emails: set[tuple[str, str]] = set()
+
+    def join(self, node: str, webhook: Webhook) -> None:
+        """Takes in by what a telling says that its shopper is known."""
+        if len(webhook.phone or "") >= _SHORTEST_PHONE:
+            self._phones.add(node)
+            self.connect(node, f"phone {webhook.phone}")
+        if webhook.cart_token:
+            self.connect(node, f"cart {webhook.cart_token}")
+        if webhook.email:
+            self._emails.add((node, webhook.email))
+            self._weak.connect(node, f"email {webhook.email}")
+
+    def connect(self, one: str, other: str) -> None:
+        self._strong.connect(one, other)
+        self._weak.connect(one, other)
+
+    def are_one(self, one: str, other: str) -> bool:
+        """Whether they share a phone or a cart, or else an e-mail address and not both have a phone."""
+        one, other = self._strong.leader(one), self._strong.leader(other)
+        if one == other:
+            return True
+        with_phone = {self._strong.leader(node) for node in self._phones}
+        return not self._emails_of(one).isdisjoint(self._emails_of(other)) and not {one, other} <= with_phone
+
+    def may_be_one(self, one: str, other: str) -> bool:
+        """Whether they share anything at all: two phones with one e-mail address may be two people."""
+        return self._weak.leader(one) == self._weak.leader(other)
+
+    def _emails_of(self, leader: str) -> set[str]:
+        return {email for node, email in self._emails if self._strong.leader(node) == leader}
 
 
 def _is_believed(webhook: Webhook, at: datetime) -> bool:
@@ -310,18 +341,19 @@ class _Case:
     def _settle(self) -> None:
         """Which checkouts are ended by a purchase, by what is known now. What has ended stays so."""
         for checkout in self._checkouts.values():
-            ends = {
-                purchase.ends(checkout)
-                for purchase in self._purchases
-                if self._connections.are_one(checkout.checkout_id, purchase.node)
-            }
+            ends = self._ends(checkout, self._connections.are_one)
             checkout.is_doubted = _End.DOUBTFUL in ends
-            for end in _End:
-                if end in ends and checkout.end is not _End.CERTAIN:
-                    checkout.end = end
-                    break
+            if _End.CERTAIN in ends:
+                checkout.end = _End.CERTAIN
+            elif checkout.is_open and self._ends(checkout, self._connections.may_be_one):
+                checkout.end = _End.DOUBTFUL
             if not checkout.is_open:
                 checkout.due = checkout.returned_at = None
+
+    def _ends(self, checkout: _Checkout, are_one: Callable[[str, str], bool]) -> set[_End]:
+        """How the purchases of who is the same shopper end a checkout."""
+        mine = [one for one in self._purchases if are_one(checkout.checkout_id, one.node)]
+        return {end for one in mine if (end := one.ends(checkout))}
 
     # ------------------------------------------------------------ what is told
 
@@ -364,7 +396,8 @@ class _Case:
         at = event[0].at
         if checkout.is_open:
             self._is_on_time(checkout, at)
-        checkout.has_left = checkout.ever_left = True
+        checkout.has_left = True
+        checkout.ever_left |= event[0].suppressed != "completed"
         checkout.due = None
         held = self._held_back(checkout, event[0])
         for one in event:
@@ -413,8 +446,9 @@ class _Case:
         """Why nobody may be told of an abandonment, as far as that is the shopper's matter."""
         if not checkout.has_contact:
             return Fault.NO_CONTACT
-        others = self._messages_before(told)
-        if any(self._connections.are_one(other.checkout_id, checkout.checkout_id) for other in others):
+        may_be = told.suppressed == "cooldown"  # of who may be one, silence is right as well
+        are_one = self._connections.may_be_one if may_be else self._connections.are_one
+        if any(are_one(other.checkout_id, checkout.checkout_id) for other in self._messages_before(told)):
             return Fault.COOLDOWN
         return Fault.QUIET_HOURS if self._shop.awake(told.at) != told.at else None
 

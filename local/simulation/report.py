@@ -85,7 +85,7 @@ def _was_judged(findings: Findings) -> Iterator[Row]:
     yield "not to be known: after a purchase", _number(findings.unheard), "its word had not come yet"
     yield "  after a purchase", _number(findings.unknowable), "its word had come, but not whose or when"
     yield "  second message to one person", _number(findings.strangers), "nothing connected the two"
-    yield "  which was first", _number(findings.in_doubt), "checkouts quiet within 5 min of a purchase"
+    yield "  whether bought", _number(findings.in_doubt), "checkouts in doubt: when, or by whom"
 
 
 def _was_late(findings: Findings, run: Run, seconds: float) -> Iterator[Row]:

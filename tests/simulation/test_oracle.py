@@ -251,6 +251,16 @@ def test_who_is_known_by_a_chain_of_checkouts_is_one_shopper() -> None:
     ]
 
 
+def test_two_phones_with_one_address_may_be_two_people() -> None:
+    webhooks = [
+        telling(0, email="asha@x.example"),
+        telling(1, "c2", phone="9876500000", email="asha@x.example"),
+    ]
+    first = told(15, ABANDONED)
+    assert faults(webhooks, [first, told(16, ABANDONED, "c2")]) == []
+    assert faults(webhooks, [first, told(16, ABANDONED, "c2", "cooldown")]) == []
+
+
 def test_two_messages_to_one_whom_nothing_connects_are_counted_and_not_blamed() -> None:
     webhooks = [telling(0), telling(1, "c2", phone=None, email="asha@x.example")]
     findings = judged(webhooks, [told(15, ABANDONED), told(16, ABANDONED, "c2")])
