@@ -46,6 +46,8 @@ class FakeSsm:
     values: dict[str, str] = field(default_factory=dict)
     reads: list[list[str]] = field(default_factory=list)
     fault: Exception | None = None
+    write_fault: Exception | None = None
+    """Raised only where a parameter is written."""
     shown_after: int = 0
     """For how many reads more a parameter that is there is not shown yet."""
 
@@ -64,6 +66,8 @@ class FakeSsm:
     def put_parameter(self, *, Name: str, Value: str, Type: str, Overwrite: bool = False) -> None:  # noqa: N803
         assert Type == "SecureString"
         self._fail()
+        if self.write_fault:
+            raise self.write_fault
         if Name in self.values and not Overwrite:
             raise exists_already()
         self.values[Name] = Value
@@ -438,10 +442,16 @@ class TestTheIndexKey:
         ssm.values[self.NAME] = "ab" * 32
         assert secrets.index_key() == b"\xab" * 32
 
-    def test_a_fault_of_ours_is_not_taken_for_a_race(self, ssm: FakeSsm, secrets: Secrets) -> None:
-        ssm.fault = denied()
-        with pytest.raises(ClientError):
+    @pytest.mark.parametrize(("fault", "error"), [(denied, ClientError), (throttled, Unavailable)])
+    def test_one_that_cannot_be_written_is_not_used(
+        self, ssm: FakeSsm, secrets: Secrets, fault: Any, error: type[Exception]
+    ) -> None:
+        ssm.write_fault = fault()
+        with pytest.raises(error):
             secrets.index_key()
+        ssm.write_fault = None
+        assert ssm.values == {}
+        assert secrets.index_key() == bytes.fromhex(ssm.values[self.NAME])
 
     def test_it_is_shown_nowhere(
         self, ssm: FakeSsm, secrets: Secrets, caplog: pytest.LogCaptureFixture
