@@ -201,7 +201,7 @@ class TestWhyNobodyIsTold:
         [(Shopper(purchase=JUST_BOUGHT), {}), (UNKNOWN, {"phone": None}), (Shopper(told_at=JUST_TOLD), {})],
     )
     def test_only_quiet_hours_postpone_it(self, shopper: Shopper, members: dict[str, Any]) -> None:
-        assert is_not_due(abandoned(begun(**members), shopper), DUE + 10 * DAY)
+        assert is_not_due(abandoned(begun(**members), shopper, AT_NIGHT), DUE + 10 * DAY)
 
     def test_where_nobody_would_be_sent_it_nothing_holds_it_back_and_nobody_was_told(self) -> None:
         checkout = abandoned(begun(), wanted=False)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ CASHFREES = replace(
 )
 
 
-def written(kind: EventType, suppressed: Suppression | None = None, **details: object) -> Checkout:
+def written(kind: EventType, suppressed: Suppression | None = None, **details: Any) -> Checkout:
     return Checkout(
         store_id="my-store",
         checkout_id="abc123",
@@ -114,7 +115,7 @@ class TestWhatIsHeldBack:
 
 
 class TestDeliveries:
-    def one(self, **details: object) -> Delivery:
+    def one(self, **details: Any) -> Delivery:
         (delivery,) = plan(written(EventType.ABANDONED, **details), [WANTS_ALL])
         return delivery
 
