@@ -767,16 +767,15 @@ def test_what_an_order_writes_is_kept_for_as_long_as_the_store_says(
     assert all(before <= int(item["expires_at"]["N"]) <= after for item in items)
 
 
-def test_the_shoppers_table_holds_no_datum(handle: Handle, dynamodb: DynamoDBClient) -> None:
+def test_the_shoppers_table_holds_no_datum(handle: Handle, shop: Shop, dynamodb: DynamoDBClient) -> None:
     subscribe()
-    for fixture in fixtures():
-        handle(fixture.event)
-    items = dynamodb.scan(TableName="ShopperTable")["Items"]
-    written = json.dumps([item for item in items if item["item"]["S"] == "shopper"]).lower()
-    assert "told_at" in written
-    assert "purchase" in written
-    for datum in ("9876543210", "doe", "example.com", SHOPIFY_NEW["cart_token"], "https://"):
-        assert datum not in json.dumps([item["handle"] for item in items]).lower()
+    shop.tells("of-another-name", phone=PHONE, email=EMAIL, cart_token="cart-token-1")
+    handle(left("occ_1", 2))
+    shop.sells(phone=PHONE, email=EMAIL, cart_token="cart-token-1", completed_at=ago(1))
+    written = json.dumps(dynamodb.scan(TableName="ShopperTable")["Items"]).lower()
+    for known in ("told_at", "purchase", "of-another-name", "1001"):
+        assert known in written
+    for datum in ("9876543210", "doe", "example.com", "cart-token-1"):
         assert datum not in written
 
 
@@ -894,6 +893,18 @@ def test_an_abandonment_of_another_shopper_is_told(handle: Handle) -> None:
     handle(left("occ_1"))
     handle(left("occ_2", customer={"phone": OTHER_PHONE}))
     assert [stored(checkout_id).suppressed for checkout_id in ("occ_1", "occ_2")] == [None, None]
+
+
+@pytest.mark.parametrize(("minutes", "suppressed"), [(59, "completed"), (62, None)])
+def test_a_provider_may_say_up_to_an_hour_later_that_who_has_bought_had_left(
+    handle: Handle, shop: Shop, minutes: int, suppressed: str | None
+) -> None:
+    subscribe()
+    shop.sells(phone=PHONE, completed_at=ago(minutes))
+    handle(left(minutes=0.5))
+    checkout = stored("occ_1")
+    assert (checkout.status, checkout.suppressed) == ("abandoned", suppressed)
+    assert (checkout.told_at is None) == (suppressed is not None)
 
 
 @pytest.mark.parametrize(
