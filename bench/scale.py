@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import quantiles
 
 from pydantic import TypeAdapter
 from rich.console import Console
@@ -119,12 +120,12 @@ def _cpu(findings: Findings) -> str:
         ["a shard with nothing due", f"{measured.shard_microseconds:,.0f} µs", "", ""],
     ]
     here = f"{findings.processor}, {findings.date}"
-    return _table([f"the sweep's CPU ({here})", "", "its calls alone", "ratio, median and range"], rows)
+    return _table([f"the sweep's CPU ({here})", "", "its calls alone", "ratio, median and quartiles"], rows)
 
 
 def _against(cpu: Cpu) -> list[str]:
-    middle = cpu.ratios[len(cpu.ratios) // 2]
-    ratio = f"{middle:.2f} ({cpu.ratios[0]:.2f} to {cpu.ratios[-1]:.2f})"
+    low, middle, high = quantiles(cpu.ratios, n=4)
+    ratio = f"x {middle:.2f} ({low:.2f} to {high:.2f})"
     return [f"{cpu.ours:,.0f} µs", f"{cpu.bare:,.0f} µs", ratio]
 
 
