@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -112,9 +112,18 @@ class StoreClient:
         self._call("DELETE", f"/subscriptions/{subscription_id}")
 
     def deliveries(self, subscription_id: str, **wanted: str) -> list[dict[str, Any]]:
-        """The first page of the delivery log, newest first; `wanted` is a state, reason or checkout_id."""
-        path = f"/subscriptions/{subscription_id}/deliveries?{urlencode(wanted)}"
-        return list(self._call("GET", path)["deliveries"])
+        """A subscription's delivery log, newest first; `wanted` is a state, reason, checkout_id or since."""
+        deliveries: list[dict[str, Any]] = []
+        while True:
+            page = self._call("GET", f"/subscriptions/{subscription_id}/deliveries?{urlencode(wanted)}")
+            deliveries += page["deliveries"]
+            if page["next_cursor"] is None:
+                return deliveries
+            wanted["cursor"] = page["next_cursor"]
+
+    def checkout(self, checkout_id: str) -> dict[str, Any]:
+        """A checkout as it stands, with what became of its last event."""
+        return self._call("GET", f"/checkouts/{quote(checkout_id, safe='')}")
 
     def send(self, call: Call) -> httpx.Response:
         """Posts what a provider would, or the store's own snapshot or order; returns whatever is answered."""
