@@ -6,16 +6,23 @@ its standard input closes, so it cannot outlive the process that started it, how
 Each correction below names what AWS does. They were found with ministack 1.5.33.
 """
 
+import contextlib
 import contextvars
+import hashlib
 import json
 import os
 import signal
 import sys
+import tempfile
 import threading
+import types
+import uuid
+import zipfile
+from pathlib import Path
 from typing import Any
 
 from ministack import app
-from ministack.core import iam_actions
+from ministack.core import iam_actions, lambda_runtime
 from ministack.services import apigateway, eventbridge, lambda_svc
 
 _body_is_utf8: contextvars.ContextVar[bool] = contextvars.ContextVar("body_is_utf8", default=True)
@@ -111,6 +118,26 @@ def keep_to_the_minute() -> None:
     eventbridge._SCHEDULER_TICK_INTERVAL = 1
 
 
+class UnpackedOnce(zipfile.ZipFile):
+    """An archive of which all who unpack it share the files."""
+
+    def extractall(self, path: Any = None, *_: Any) -> None:
+        digest = hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()
+        shared = Path(tempfile.gettempdir()) / "unpacked" / digest
+        if not shared.exists():
+            own = shared.with_name(f"{digest}-{uuid.uuid4()}")
+            super().extractall(own)
+            with contextlib.suppress(OSError):  # somebody else was faster
+                own.rename(shared)
+        for file in shared.iterdir():
+            (Path(path) / file.name).symlink_to(file)
+
+
+def unpack_layers_once() -> None:
+    """Lets all execution environments share their layers. It saves 2,000 files and a second for each."""
+    lambda_runtime.zipfile = types.SimpleNamespace(**{**vars(zipfile), "ZipFile": UnpackedOnce})
+
+
 def end_with_parent() -> None:
     def wait_for_parent() -> None:
         sys.stdin.read()
@@ -125,5 +152,6 @@ if __name__ == "__main__":
     authorize_batches()
     name_what_was_invoked()
     keep_to_the_minute()
+    unpack_layers_once()
     end_with_parent()
     app.main()
