@@ -27,7 +27,7 @@ SCHEDULED: Json = {
 
 def sweep_fixtures() -> dict[str, Json]:
     """The events by their files' names."""
-    return {"sweep-scheduled": SCHEDULED, "sweep-share": {"first_shard": 16}}
+    return {"sweep-scheduled": SCHEDULED, "sweep-share": {"first_shard": 8}}
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from checkout_recovery import wiring
 
-_SHARDS_A_RUN = 16
-"""As many as one run reads at once; one virtual CPU has no more to give."""
+_SHARDS_A_RUN = 8
+"""The default number of shards needs one run; with more, see docs/scale.md."""
 _RESERVE_MILLISECONDS = 10_000
 """What the checkout at hand may take when every call is slow, before Lambda ends the function."""
 

@@ -145,7 +145,7 @@ class Shop:
         """A purchase is heard of, and its shopper's checkouts have not been looked for yet."""
         bought = Purchase(time=self.clock.now, heard_at=self.clock.now, order_id="o-1")
         told = Details(phone=Phone.of(details["phone"], "91"))
-        self.purchases.remember(self.purchases.handles(STORE, told), bought)
+        self.purchases.remember(self.purchases.handles(STORE, told), bought, self.clock.now)
 
     def complete(self, checkout_id: str) -> None:
         """The shopper buys."""
@@ -1088,13 +1088,13 @@ def test_of_more_shards_than_one_run_takes_each_further_share_is_a_run_of_its_ow
     invoked: list[tuple[str, str, Any]],
     event: Callable[[str], Any],
 ) -> None:
-    shop = stocked(make_shop, environment, 40)
+    shop = stocked(make_shop, environment, 20)
     app.handler(event("sweep-scheduled"), context())
-    assert found_in(shop) == list(range(16))
-    assert invoked == [(ARN, "Event", {"first_shard": 16}), (ARN, "Event", {"first_shard": 32})]
+    assert found_in(shop) == list(range(8))
+    assert invoked == [(ARN, "Event", {"first_shard": 8}), (ARN, "Event", {"first_shard": 16})]
     for _, _, share in list(invoked):
         app.handler(share, context())
-    assert found_in(shop) == list(range(40))
+    assert found_in(shop) == list(range(20))
     assert len(invoked) == 2
 
 
@@ -1104,9 +1104,9 @@ def test_a_share_is_swept_and_nothing_else(
     invoked: list[tuple[str, str, Any]],
     event: Callable[[str], Any],
 ) -> None:
-    shop = stocked(make_shop, environment, 40)
+    shop = stocked(make_shop, environment, 20)
     app.handler(event("sweep-share"), context())
-    assert found_in(shop) == list(range(16, 32))
+    assert found_in(shop) == list(range(8, 16))
     assert invoked == []
 
 
@@ -1130,13 +1130,13 @@ def test_near_its_end_a_run_leaves_what_is_due_to_the_next(
 def test_a_run_that_cannot_start_the_others_sweeps_its_own_share_before_it_fails(
     make_shop: Callable[[int], Shop], environment: pytest.MonkeyPatch, event: Callable[[str], Any]
 ) -> None:
-    shop = stocked(make_shop, environment, 40)
+    shop = stocked(make_shop, environment, 20)
     wiring.functions().meta.events.register(
         "before-call.lambda.Invoke", fails(failure("TooManyRequestsException"))
     )
     with pytest.raises(ClientError):
         app.handler(event("sweep-scheduled"), context())
-    assert found_in(shop) == list(range(16))
+    assert found_in(shop) == list(range(8))
 
 
 def test_each_shard_of_a_run_has_a_connection(environment: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,6 @@ _CONFIG = Config(
     read_timeout=1.5,
     retries={"mode": "standard", "total_max_attempts": 3},
     tcp_keepalive=True,
-    max_pool_connections=16,  # a run of the sweep reads as many shards at once
 )
 
 
