@@ -500,18 +500,12 @@ REQUESTS: dict[str, Callable[[Shop, int], Any]] = {
 }
 
 
-LOST = pytest.mark.xfail(strict=True, reason="a checkout that is ended already no longer leads to the others")
-
-
 def three(number: int) -> set[str]:
     return {f"{number}-{name}" for name in ("first", "phone", "cart")}
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize(
-    "request_",
-    [pytest.param(each, marks=LOST) if "by the" in each else each for each in REQUESTS],
-)
+@pytest.mark.parametrize("request_", REQUESTS)
 def test_a_purchase_that_was_cut_off_and_comes_again_ends_all_that_it_would_have_ended(
     shop: Shop, moment: str, request_: str
 ) -> None:

@@ -158,7 +158,7 @@ class Ingest:
         expires_at = now + self._retention(store)
         after = self._purchases.recognise(before, after, now, expires_at)
         if purchase := after.purchase:
-            self._purchases.remember(after.handles, purchase)
+            self._purchases.remember(after.handles, purchase, now)
         elif after.event and after.event.type is EventType.ABANDONED:
             return self._abandonments.told(after, self._registry.subscriptions(store.store_id), now)
         self._checkouts.save(after, expires_at)
@@ -174,7 +174,7 @@ class Ingest:
         """Ends the checkout that an order names, or those that it is found to be of."""
         purchase = order.purchase(now)
         handles = self._purchases.handles(store.store_id, order.details)
-        self._purchases.remember(handles, purchase)
+        self._purchases.remember(handles, purchase, now)
         named = self._named_by(store.store_id, order)
         results = [self._apply(store, order.told_of(named), now)] if named else []
         settled = self._purchases.settle(store.store_id, handles, purchase, now, self._retention(store))

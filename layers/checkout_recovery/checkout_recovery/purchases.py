@@ -73,13 +73,13 @@ class Purchases:
             return after.joined(bought.told_of(after.checkout_id), now)
         return after
 
-    def remember(self, handles: Iterable[str], purchase: Purchase) -> None:
+    def remember(self, handles: Iterable[str], purchase: Purchase, now: datetime) -> None:
         """Remembers a purchase under its shopper's handles; from then on no abandonment of theirs is told.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        self._shoppers.remember(handles, purchase)
+        self._shoppers.remember(handles, purchase, now)
 
     def settle(
         self, store_id: str, handles: Iterable[str], purchase: Purchase, now: datetime, retention: timedelta
@@ -115,12 +115,15 @@ class Purchases:
                 checkout = found.get(key)
                 if checkout is None or not is_one_shopper(shopper, checkout.handles):
                     continue
-                if ended := self._end(checkout, purchase, now, retention):
+                ended = self._end(checkout, purchase, now, retention)
+                if ended:
                     settled.append(ended)
-                    more = [each for each in ended.handles if each not in shopper]
+                elif not _is_of(checkout, purchase):
+                    continue
+                # What a try before this one ended leads on to the others all the same.
+                if more := [each for each in checkout.handles if each not in shopper]:
                     shopper += more
-                    if more:
-                        self._shoppers.remember(shopper, purchase)
+                    self._shoppers.remember(shopper, purchase, now)
         return settled
 
     def _end(
@@ -139,6 +142,14 @@ class Purchases:
             else:
                 return ended
         raise Unavailable("The checkout is being written by many at once.")
+
+
+def _is_of(checkout: Checkout, purchase: Purchase) -> bool:
+    """Whether this very purchase has ended a checkout."""
+    ended = checkout.purchase
+    if ended is None:
+        return False
+    return ended.time == purchase.time or (ended.order_id is not None and ended.order_id == purchase.order_id)
 
 
 def _contact(details: Details) -> tuple[object, ...]:

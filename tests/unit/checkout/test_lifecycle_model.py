@@ -20,7 +20,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from checkout_recovery.checkout.event import EventType, event_id
 from checkout_recovery.checkout.lifecycle import (
-    SAME_PURCHASE,
     TOLD_AFTER_LEAVING,
     Checkout,
     Policy,
@@ -280,13 +279,8 @@ class World(RuleBasedStateMachine):
     def may_be_told(self, checkout: Checkout) -> bool:
         """Whether no shopper is messaged at night, twice, or after the purchase."""
         last = max(self.activity[checkout.checkout_id])
-        assert checkout.active_at
         bought = [
-            one
-            for one in self.purchases
-            if is_one_shopper(checkout.handles, one.handles)
-            and one.at >= last
-            and one.heard_at <= checkout.active_at + SAME_PURCHASE
+            one for one in self.purchases if is_one_shopper(checkout.handles, one.handles) and one.at >= last
         ]
         lately = [
             id_

@@ -304,26 +304,24 @@ class Checkout(BaseModel):
         return Purchase(time=self.purchased_at, heard_at=self.event.time, order_id=self.details.order_id)
 
     def ended_with(self, purchase: Purchase) -> bool:
-        """Whether a purchase by the same shopper came after the last activity here, so that it ends this too.
+        """Whether a purchase by the same shopper ends this too: it came after the last activity here.
 
-        Of what was heard before the purchase was, clocks may differ. What was heard after it began later,
-        unless it says that it did not.
+        It must have come soon enough to be of it, and have been told of soon enough: an order of last year
+        that is told of today ends nothing that was heard of today.
         """
-        if self.active_at is None or self.updated_at is None:
+        if self.active_at is None or purchase.heard_at - self.active_at > SAME_PURCHASE:
             return False
-        if purchase.heard_at - self.active_at > SAME_PURCHASE:
+        if not self.is_dated and purchase.heard_at - purchase.time > SAME_PURCHASE:
             return False
-        heard_before = self.active_at <= purchase.heard_at
-        if not self.is_dated:
-            return heard_before
-        return self.updated_at <= purchase.time + (CLOCK_SKEW if heard_before else timedelta())
+        return self._came_before(purchase)
 
     # ------------------------------------------------------------ how
 
     def _why_suppressed(
         self, shopper: Shopper, policy: Policy, now: datetime, quiet_until: datetime | None
     ) -> Suppression | None:
-        if shopper.purchase and self._may_be_late(shopper.purchase):
+        bought = shopper.purchase
+        if bought and (self._came_before(bought) or self._may_be_late(bought)):
             return Suppression.COMPLETED
         if not has_contact(self.details):
             return Suppression.NO_CONTACT
@@ -331,6 +329,19 @@ class Checkout(BaseModel):
         if told and now < max(told) + policy.cooldown:
             return Suppression.COOLDOWN
         return Suppression.QUIET_HOURS if quiet_until else None
+
+    def _came_before(self, purchase: Purchase) -> bool:
+        """Whether the last activity here came before a purchase.
+
+        Of what was heard before the purchase was, clocks may differ. What was heard after it began later,
+        unless it says that it did not.
+        """
+        if self.active_at is None or self.updated_at is None:
+            return False
+        heard_before = self.active_at <= purchase.heard_at
+        if not self.is_dated:
+            return heard_before
+        return self.updated_at <= purchase.time + (CLOCK_SKEW if heard_before else timedelta())
 
     def _may_be_late(self, purchase: Purchase) -> bool:
         """Whether what was last told, though it came after a purchase, may have happened before it.

@@ -134,13 +134,13 @@ class ShopperTable:
             items |= self._read(wanted[start : start + _KEYS_A_READ])
         return {name: _known(handles, items) for name, handles in shoppers.items()}
 
-    def remember(self, handles: Iterable[str], purchase: Purchase) -> None:
+    def remember(self, handles: Iterable[str], purchase: Purchase, now: datetime) -> None:
         """Remembers that whoever is known by these handles has bought, unless a later purchase is known.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        expires_at = max(purchase.heard_at, purchase.time) + KEPT
+        expires_at = max(now, purchase.time) + KEPT  # not by when it was heard of: it may be told again
         values = {
             ":purchase": {"S": purchase.model_dump_json()},
             ":at": {"N": str(_milliseconds(purchase.time))},
