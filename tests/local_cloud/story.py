@@ -29,8 +29,7 @@ _JUST_BEFORE_DUE = timedelta(seconds=50)
 _A_MOMENT = timedelta(seconds=1)
 
 DUE_SHARDS = 20
-"""More than one run of the sweep takes, so that it has to start another of itself."""
-_SHARDS_OF_THE_FIRST_RUN = 16
+"""More than one run of the sweep takes, so that it has to start others of itself."""
 
 ZONE = "Asia/Kolkata"
 
@@ -122,13 +121,14 @@ class Story:
     def _those_who_buy_in_time(self) -> None:
         daily = self.daily
         self._tell(daily, "c-in-time")
+        self._tell(daily, "c-in-time-elsewhere", shopper=self.shoppers["c-in-time"])
         self._tell(daily, "c-in-time", completed=True)
 
         first = self._new_shopper("c-order-first")
         self._order("o-first", phone=first.own["phone"])
         self._tell(daily, "c-order-first", event_time=_before(seconds=60))
         undated = self._new_shopper("c-after-order")
-        self._order("o-by-email", email=undated.email)
+        self._order("o-by-email", email=undated.email.upper())
         self._tell(daily, "c-after-order", event_time=None)
         self._order("o-by-token", checkout_token="c-token-first")
         self._tell(daily, "c-token-first", event_time=_before(seconds=60))
@@ -149,7 +149,7 @@ class Story:
 
     def _those_who_leave(self) -> None:
         daily = self.daily
-        far = next(id_ for id_ in map("c-far-{}".format, count()) if self._is_in_the_second_run(id_))
+        far = next(id_ for id_ in map("c-far-{}".format, count()) if self._is_in_the_last_shard(id_))
         self.far = far
         for checkout_id in ("c-left", far, "c-bought-later", "c-restarted", "c-enriched", "c-moved"):
             self._tell(daily, checkout_id)
@@ -172,13 +172,18 @@ class Story:
         self._tell(daily, "c-typo", shopper=replace(typo, phone=self._new_shopper("").phone))
 
         same = self._new_shopper("c-same-a")
+        forms = {"c-same-a": {}, "c-same-b": {"phone": f"+91 {same.phone}", "email": f"work.{same.email}"}}
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda id_: self._tell(daily, id_, shopper=same), ("c-same-a", "c-same-b")))
+            list(pool.map(lambda id_: self._tell(daily, id_, shopper=same, **forms[id_]), forms))
 
         self._tell(self.eager, "c-again")
         for shop, name in ((self.at_night, "night"), (self.at_dawn, "dawn")):
-            self._tell(shop, f"c-{name}")
+            self._tell(shop, f"c-{name}", shopper=self.shoppers["c-left"])
             self._tell(shop, f"c-{name}-bought")
+        told = self._new_shopper("c-dawn-told")
+        now = _now()
+        call = self.at_dawn.left_behind("c-dawn-told", told, event_time=now, abandoned_at=now, created_at=now)
+        self._post(self.at_dawn, "c-dawn-told", call)
 
     def _just_before_due(self) -> None:
         self._tell(self.daily, "c-restarted", stage="OTP_VERIFIED")
@@ -278,10 +283,10 @@ class Story:
     def stores(self) -> tuple[Watched, ...]:
         return self.daily, self.eager, self.at_night, self.at_dawn
 
-    def _is_in_the_second_run(self, checkout_id: str) -> bool:
+    def _is_in_the_last_shard(self, checkout_id: str) -> bool:
         """Whether the checkout's part of the index is one that the scheduled run leaves to another."""
         key = f"{self.daily.api.store_id}\n{checkout_id}".encode()
-        return crc32(key) % DUE_SHARDS >= _SHARDS_OF_THE_FIRST_RUN
+        return crc32(key) % DUE_SHARDS == DUE_SHARDS - 1
 
     def _await_messages(self) -> None:
         """Waits until those who will buy or come back have been messaged: that is why they do."""

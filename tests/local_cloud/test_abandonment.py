@@ -120,8 +120,9 @@ def test_an_abandoned_checkout_whose_completion_is_told_is_recovered(story: Stor
 # ---------------------------------------------------------------- never after the purchase
 
 
-def test_who_buys_in_time_is_never_found_to_have_left(story: Story) -> None:
-    heard(story.daily, "c-in-time", "created", "completed")
+@pytest.mark.parametrize("checkout_id", ["c-in-time", "c-in-time-elsewhere"])
+def test_who_buys_in_time_is_never_found_to_have_left_on_any_device(story: Story, checkout_id: str) -> None:
+    heard(story.daily, checkout_id, "created", "completed")
 
 
 @pytest.mark.parametrize("checkout_id", ["c-order-first", "c-token-first"])
@@ -220,6 +221,18 @@ def test_when_quiet_hours_end_it_is_decided_again(story: Story) -> None:
     held_back(story.at_dawn, "c-dawn", "quiet_hours")
     heard(story.at_dawn, "c-dawn", "created", "abandoned")
     heard(story.at_dawn, "c-dawn-bought", "created", "recovered")
+
+
+def test_an_abandonment_that_a_provider_tells_waits_for_the_end_of_quiet_hours(story: Story) -> None:
+    held_back(story.at_dawn, "c-dawn-told", "quiet_hours")
+    heard(story.at_dawn, "c-dawn-told", "abandoned")
+    assert story.at_dawn.heard("c-dawn-told")[0].sequence == 2
+
+
+def test_two_stores_know_nothing_of_each_others_shoppers(story: Story) -> None:
+    assert story.shoppers["c-left"] == story.shoppers["c-dawn"]
+    heard(story.daily, "c-left", "created", "abandoned")
+    heard(story.at_dawn, "c-dawn", "created", "abandoned")
 
 
 def test_a_subscription_to_cashfrees_topic_hears_of_all_abandonments_and_nothing_else(story: Story) -> None:
