@@ -234,6 +234,19 @@ def test_an_order_by_an_address_ends_the_checkouts_that_have_it(shop: Shop) -> N
     assert shop.bought("first", "second", "another's") == {"first", "second"}
 
 
+@pytest.mark.xfail(strict=True, reason="what the order leaves open the sweep ends with it")
+def test_an_order_by_an_address_that_two_phones_share_ends_what_the_sweep_would_end(shop: Shop) -> None:
+    """Either both checkouts are its shopper's or one is, whoever looks."""
+    shop.tell("one phone's", phone=PHONE, email=EMAIL)
+    shop.tell("another phone's", phone=OTHER_PHONE, email=EMAIL)
+    shop.clock.now += MINUTE
+    shop.order(email=EMAIL)
+    ended = shop.bought("one phone's", "another phone's")
+    shop.clock.now = NOW + AFTER
+    shop.sweep()
+    assert shop.bought("one phone's", "another phone's") == ended
+
+
 def test_what_one_checkout_has_told_connects_all_that_share_a_part_of_it(shop: Shop) -> None:
     """From the cart to a phone, from the phone to an address, from the address to who has only that."""
     shop.tell("cart", cart_token=CART)
@@ -371,17 +384,24 @@ def never_told(shop: Shop, checkout_id: str) -> None:
 def test_an_order_in_the_midst_of_its_checkouts_first_telling_is_never_missed(
     shop: Shop, moment: str, told: dict[str, str]
 ) -> None:
-    """Tried at each of the telling's calls in turn."""
+    """Tried at each of the telling's calls in turn.
+
+    Only where the order comes between the look for purchases and the write is it left to the sweep.
+    """
     teller = shop.as_another()
     teller.tell("warm", phone=OTHER_PHONE)
+    left_to_the_sweep = 0
     for number in count(1):
         shop.clock.now += timedelta(days=8)
+        name = f"c{number}"
         with at_call(teller.client, moment, number, lambda: shop.order(phone=PHONE, email=EMAIL)) as happened:
-            teller.tell(f"c{number}", **told)
+            teller.tell(name, **told)
         if not happened:
             break
-        never_told(shop, f"c{number}")
+        left_to_the_sweep += name not in shop.bought(name)
+        never_told(shop, name)
     assert number > 4
+    assert left_to_the_sweep == 1
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -578,6 +598,32 @@ def test_what_another_checkout_tells_of_a_correction_counts_too(shop: Shop) -> N
     shop.tell("c2", phone=PHONE)
     shop.tell("c2", phone=OTHER_PHONE)
     assert leave(shop, "c3", phone=OTHER_PHONE) is Suppression.COOLDOWN
+
+
+def test_what_a_checkout_that_is_held_back_connects_is_spoken_for_too(shop: Shop) -> None:
+    shop.tell("c1", phone=PHONE)
+    shop.clock.now += MINUTE
+    shop.tell("c2", phone=PHONE)
+    shop.tell("c2", phone=OTHER_PHONE)
+    shop.clock.now = NOW + AFTER
+    shop.sweep()
+    shop.clock.now += MINUTE
+    shop.sweep()
+    assert (shop.load("c1").suppressed, shop.load("c2").suppressed) == (None, Suppression.COOLDOWN)
+    assert leave(shop, "c3", phone=OTHER_PHONE) is Suppression.COOLDOWN
+
+
+@pytest.mark.xfail(strict=True, reason="a checkout that waits does not yet speak for what it connects")
+def test_what_a_checkout_that_still_waits_connects_is_spoken_for_too(shop: Shop) -> None:
+    """The phone was corrected in a second checkout; the first and the third are due before that."""
+    shop.tell("c1", phone=PHONE)
+    shop.tell("c3", phone=OTHER_PHONE)
+    shop.clock.now += MINUTE
+    shop.tell("c2", phone=PHONE)
+    shop.tell("c2", phone=OTHER_PHONE)
+    shop.clock.now = NOW + AFTER + MINUTE
+    shop.sweep()
+    assert len(shop.told("c1", "c2", "c3")) == 1
 
 
 def test_an_address_that_comes_along_is_spoken_for_by_the_message(shop: Shop) -> None:
