@@ -9,7 +9,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Iterator
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,27 +28,31 @@ def shortened(client: "DynamoDBClient", url: str, account: str) -> Iterator["Dyn
         url: of DynamoDB Local.
         account: by whose key requests claim to be signed; each has a database of its own.
     """
-    host = urlsplit(url).netloc
+    address = urlsplit(url)
     credential = f"Credential={account}/20261123/ap-south-1/dynamodb/aws4_request"
-    signed = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0"
-    idle: deque[HTTPConnection] = deque()
+    signed = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0".encode()
+    idle: deque[socket.socket] = deque()
 
     def send(request: AWSPreparedRequest, **_: Any) -> "_Answer":
         try:
             connection = idle.pop()
         except IndexError:
-            connection = _connected(host)
+            connection = socket.create_connection((address.hostname, address.port))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        headers: Any = request.headers  # boto3 leaves some of their values as bytes
         body: Any = request.body
-        connection.putrequest("POST", "/", skip_accept_encoding=True)
-        for name in ("X-Amz-Target", "Content-Type"):
-            connection.putheader(name, request.headers[name])
-        connection.putheader("Content-Length", str(len(body)))
-        connection.putheader("Authorization", signed)
-        connection.endheaders(body)
-        answer = connection.getresponse()
-        told = _Answer(url, answer)
+        head = (
+            *(b"POST / HTTP/1.1", b"Host: %b" % address.netloc.encode(), b"Authorization: %b" % signed),
+            *(
+                b"%b: %b" % (name.encode(), _bytes(headers[name]))
+                for name in ("X-Amz-Target", "Content-Type")
+            ),
+            *(b"Content-Length: %d" % len(body), b"", b""),
+        )
+        connection.sendall(b"\r\n".join(head) + body)  # at once: each write wakes the other side
+        answer = _Answer(url, connection)
         idle.append(connection)
-        return told
+        return answer
 
     # Its type says that a handler answers nothing; one of this event may answer the request.
     client.meta.events.register("before-send.dynamodb", send)  # type: ignore[arg-type]
@@ -62,18 +66,17 @@ def shortened(client: "DynamoDBClient", url: str, account: str) -> Iterator["Dyn
 class _Answer(AWSResponse):
     """An answer that is read already."""
 
-    def __init__(self, url: str, answer: HTTPResponse) -> None:
-        headers: Any = answer.headers
-        super().__init__(url, answer.status, headers, raw=None)
-        self._read = answer.read()
+    def __init__(self, url: str, connection: socket.socket) -> None:
+        with HTTPResponse(connection, method="POST") as answer:
+            answer.begin()
+            headers: Any = answer.headers
+            super().__init__(url, answer.status, headers, raw=None)
+            self._read = answer.read()
 
     @property
     def content(self) -> bytes:
         return self._read
 
 
-def _connected(host: str) -> HTTPConnection:
-    connection = HTTPConnection(host)
-    connection.connect()
-    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()

@@ -34,16 +34,9 @@ _HOURS = (2, 1, 1, 1, 1, 2, 4, 7, 10, 12, 13, 13, 14, 13, 12, 12, 13, 14, 16, 18
 _LONGEST = timedelta(hours=6)
 """For how long after the last has come they may still be shopping."""
 
-_STAGES = (
-    "INITIATED",
-    "PHONE_ENTERED",
-    "OTP_VERIFIED",
-    "ADDRESS_LOADED",
-    "ADDRESS_SHIPPING_SELECTED",
-    "PAYMENT_LOADED",
-    "PAYMENT_INITIATED",
-)
-_CONTACT, _EMAIL, _NAME = 1, 3, 3
+_STAGES = ("INITIATED", "PHONE_ENTERED", "ADDRESS_LOADED", "PAYMENT_LOADED", "PAYMENT_INITIATED")
+"""Enough of the funnel: each step is a webhook."""
+_CONTACT, _EMAIL, _NAME = 1, 2, 2
 """From which stage on a shopper's contact, e-mail address and name are known."""
 
 _WRONG_ZONE = timedelta(hours=5, minutes=30)
@@ -232,7 +225,7 @@ class _Journey:
             checkout = device.checkout = self._new_checkout(checkout)
         while self.now < until:
             self._tell(device, checkout)
-            if self._chance(0.13):
+            if self._chance(0.18):
                 return False
             self._pass(self._pause())
             if checkout.stage == len(_STAGES) - 1:
