@@ -568,7 +568,7 @@ def test_an_order_with_an_unknown_token_ends_the_checkouts_of_its_shopper_and_ma
 def test_an_order_of_shopify_with_an_unknown_token_ends_the_checkouts_of_its_phone(
     handle: Handle, shop: Shop, event: Any
 ) -> None:
-    shop.tells("c1", phone=SHOPIFY_ORDER["customer"]["phone"])
+    shop.tells("c1", phone=SHOPIFY_ORDER["customer"]["phone"], event_time="2026-05-07T10:00:00Z")
     assert [each["checkout_id"] for each in results(handle(event("ingest-shopify-orders-create")))] == ["c1"]
     assert statuses("c1", SHOPIFY_ORDER["checkout_token"]) == ["completed", "active"]
     assert stored(SHOPIFY_ORDER["checkout_token"]).sequence == 0
@@ -577,7 +577,7 @@ def test_an_order_of_shopify_with_an_unknown_token_ends_the_checkouts_of_its_pho
 def test_an_order_of_shopifys_that_names_no_checkout_ends_those_of_its_phone(
     handle: Handle, shop: Shop, event: Any
 ) -> None:
-    shop.tells("c1", phone=SHOPIFY_ORDER["customer"]["phone"])
+    shop.tells("c1", phone=SHOPIFY_ORDER["customer"]["phone"], event_time="2026-05-07T10:00:00Z")
     handle(event("ingest-shopify-orders-create-no-checkout"))
     assert statuses("c1") == ["completed"]
 
@@ -644,6 +644,26 @@ def test_an_order_by_phone_that_is_repeated_changes_nothing(shop: Shop) -> None:
     shop.sells(phone=PHONE)
     shop.sells(phone=PHONE)
     assert stored("c1").sequence == 2
+
+
+def test_an_order_with_an_unknown_token_that_is_repeated_makes_no_checkout(shop: Shop) -> None:
+    shop.tells("c1", phone=PHONE)
+    told = {"checkout_token": "of-the-shop", "phone": PHONE, "completed_at": ago(0)}
+    assert shop.sells(**told) == [("applied", "c1")]
+    shop.sells(**told)
+    assert stored("of-the-shop").sequence == 0
+
+
+@pytest.mark.parametrize("named", [{}, {"checkout_id": "c1"}], ids=["by phone", "by id"])
+def test_an_order_that_is_repeated_does_not_end_what_the_shopper_has_begun_since(
+    store: None, named: dict[str, str]
+) -> None:
+    request = order("any", {"order_id": "1001", "phone": PHONE} | named).event
+    arrive(own("any", {"checkout_id": "c1", "phone": PHONE}).event, NOW - timedelta(minutes=5))
+    arrive(request, NOW)
+    arrive(own("any", {"checkout_id": "c2", "phone": PHONE}).event, NOW + timedelta(minutes=60))
+    arrive(request, NOW + timedelta(minutes=65))
+    assert statuses("c1", "c2") == ["completed", "active"]
 
 
 def test_a_purchase_of_long_ago_does_not_end_what_the_shopper_began_since(shop: Shop) -> None:
@@ -842,6 +862,27 @@ def test_a_purchase_that_could_not_be_remembered_is_not_taken_in(
     assert handle(request)["statusCode"] == 503
     assert statuses("c1") == ["active"]
     assert results(handle(request))[0]["status"] == "applied"
+
+
+@pytest.mark.parametrize(
+    ("operation", "after"),
+    [
+        (operation, after)
+        for operation, calls in {"UpdateItem": 6, "Query": 3, "BatchGetItem": 3, "PutItem": 3}.items()
+        for after in range(calls)
+    ],
+)
+def test_wherever_an_order_is_cut_off_it_ends_all_that_one_checkout_leads_to_when_it_comes_again(
+    outage: Outage, handle: Handle, shop: Shop, operation: str, after: int
+) -> None:
+    shop.tells("c1", phone=PHONE, email=EMAIL)
+    shop.tells("c2", email=EMAIL, cart_token="cart-1")
+    shop.tells("c3", cart_token="cart-1")
+    request = order("any", {"order_id": "1001", "phone": PHONE, "completed_at": ago(0)}).event
+    outage.of(operation, after)
+    assert handle(request)["statusCode"] == 503
+    results(handle(request))
+    assert statuses("c1", "c2", "c3") == ["completed"] * 3
 
 
 @pytest.mark.parametrize("after", [0, 1], ids=["the named", "another"])
