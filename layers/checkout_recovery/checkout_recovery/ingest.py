@@ -15,6 +15,7 @@ from checkout_recovery.abandonment import Abandonments
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
 from checkout_recovery.checkout.order import Order
+from checkout_recovery.checkout.shopper import Purchase, only_emails
 from checkout_recovery.checkout.snapshot import Snapshot
 from checkout_recovery.errors import MalformedRequest, NotFound, Unauthenticated, Unavailable
 from checkout_recovery.providers import PROVIDERS
@@ -136,50 +137,60 @@ class Ingest:
         for attempt in range(_ATTEMPTS):
             changed = checkout.apply(snapshot, now, abandon_after)
             if isinstance(changed, Unchanged):
-                if snapshot.completed:
-                    self._settle_others(store, checkout, now)  # the first time it may have been cut off
+                if snapshot.completed:  # the first time it may have been cut off
+                    self._settle_others(store, checkout, checkout.purchase, now)
                 return Result(changed.value, checkout.checkout_id, checkout.sequence)
             if earlier:
                 changed = changed.joined(earlier.retold(snapshot.checkout_id), now)
+            told = _purchase(snapshot, now) if snapshot.completed else None
             try:
-                written = self._write(store, checkout, changed, now)
+                written = self._write(store, checkout, changed, told, now)
             except Outdated as outdated:
                 checkout = outdated.current
             except Contended:
                 pass
             else:
-                self._settle_others(store, written, now)
+                self._settle_others(store, written, told or written.purchase, now)
                 return Result("applied", written.checkout_id, written.sequence)
             time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - hides nothing
         raise Unavailable("The checkout is being written by many at once.")
 
-    def _write(self, store: Store, before: Checkout, after: Checkout, now: datetime) -> Checkout:
+    def _write(
+        self, store: Store, before: Checkout, after: Checkout, told: Purchase | None, now: datetime
+    ) -> Checkout:
         """Writes a checkout, and what has to be known of its shopper before it is; returns it as written."""
         expires_at = now + self._retention(store)
         after = self._purchases.recognise(before, after, now, expires_at)
-        if purchase := after.purchase:
+        if purchase := told or after.purchase:
             self._purchases.remember(after.handles, purchase, now)
         elif after.event and after.event.type is EventType.ABANDONED:
             return self._abandonments.told(after, self._registry.subscriptions(store.store_id), now)
         self._checkouts.save(after, expires_at)
         return after
 
-    def _settle_others(self, store: Store, checkout: Checkout, now: datetime) -> None:
+    def _settle_others(
+        self, store: Store, checkout: Checkout, purchase: Purchase | None, now: datetime
+    ) -> None:
         """A purchase in one checkout ends the same shopper's others."""
-        if purchase := checkout.purchase:
+        if purchase:
             handles = checkout.handles
             self._purchases.settle(store.store_id, handles, purchase, now, self._retention(store))
 
     def _settle(self, store: Store, order: Order, now: datetime) -> list[Result]:
         """Ends the checkout that an order names, or those that it is found to be of."""
-        purchase = order.purchase(now)
-        handles = self._purchases.handles(store.store_id, order.details)
+        store_id, retention = store.store_id, self._retention(store)
+        handles = self._purchases.handles(store_id, order.details)
+        purchase = self._purchases.first_told(handles, order.purchase(now))
         self._purchases.remember(handles, purchase, now)
-        named = self._named_by(store.store_id, order)
+        named = self._named_by(store_id, order)
         results = [self._apply(store, order.told_of(named), now)] if named else []
-        settled = self._purchases.settle(store.store_id, handles, purchase, now, self._retention(store))
-        results += [Result("applied", one.checkout_id, one.sequence) for one in settled]
-        if not results and order.checkout_token:  # it comes before its checkout
+        settled = self._purchases.settle(store_id, handles, purchase, now, retention)
+        if not (results or settled.ended or settled.before) and (address := only_emails(handles)):
+            # The parcel's phone, it may be: whoever has the address, whatever their phone.
+            self._purchases.remember(address, purchase, now)
+            settled = self._purchases.settle(store_id, address, purchase, now, retention)
+        results += [Result("applied", one.checkout_id, one.sequence) for one in settled.ended]
+        if not results and not settled.before and order.checkout_token:  # it comes before its checkout
             results.append(self._apply(store, order.told_of(order.checkout_token), now))
         return results
 
@@ -208,6 +219,12 @@ class Ingest:
         """Some of a provider's events name a checkout by its second id only."""
         found = self._checkouts.find_by_alias(store_id, snapshot.checkout_id)
         return snapshot.model_copy(update={"checkout_id": found}) if found else snapshot
+
+
+def _purchase(completed: Snapshot, now: datetime) -> Purchase:
+    """The purchase that a snapshot tells, as it counts for the shopper's other checkouts."""
+    details = completed.details
+    return Purchase.told(details.completed_at or completed.event_time, now, details.order_id)
 
 
 def _priced(snapshot: Snapshot, currency: str | None) -> Snapshot:

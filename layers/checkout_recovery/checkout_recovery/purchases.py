@@ -5,8 +5,9 @@ linked to its handles before purchases are looked for (`recognise`). So whicheve
 first.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
 from checkout_recovery.checkout.shopper import (
@@ -27,6 +28,15 @@ _MAX_HANDLES = 16
 """Of one checkout, the newest; a shopper who corrects a phone twice has five."""
 _MAX_SETTLED = 100
 """By one purchase: more is no shopper."""
+
+
+class Settled(NamedTuple):
+    """What a purchase has ended."""
+
+    ended: list[Checkout]
+    """Now."""
+    before: list[Checkout]
+    """When it was told before."""
 
 
 class Purchases:
@@ -81,9 +91,16 @@ class Purchases:
         """
         self._shoppers.remember(handles, purchase, now)
 
+    def first_told(self, handles: Collection[str], purchase: Purchase) -> Purchase:
+        """The same purchase as it was told first, where it names its order: told again, it is no later."""
+        if purchase.order_id is None or purchase.is_dated:
+            return purchase
+        known = self._shoppers.known(handles).shopper.purchase
+        return known if known and known.order_id == purchase.order_id else purchase
+
     def settle(
         self, store_id: str, handles: Iterable[str], purchase: Purchase, now: datetime, retention: timedelta
-    ) -> list[Checkout]:
+    ) -> Settled:
         """Ends every open checkout of a shopper whose purchase has been remembered.
 
         A checkout found by one handle leads to those that share another with it.
@@ -96,15 +113,16 @@ class Purchases:
             retention: how long a checkout is kept after its last change.
 
         Returns:
-            The checkouts that it ended, those found by the surest handle first.
+            The checkouts of this purchase, those found by the surest handle first.
 
         Raises:
             Unavailable: a part of AWS is throttled or down; repeated, it goes on where it was.
         """
-        settled: list[Checkout] = []
-        shopper = list(dict.fromkeys(handles))
+        settled = Settled([], [])
+        told = tuple(dict.fromkeys(handles))
+        shopper = list(told)
         looked_at = set[str]()
-        while len(settled) < _MAX_SETTLED:
+        while len(settled.ended) < _MAX_SETTLED:
             one = next((each for each in looked_up_by(shopper) if each not in looked_at), None)
             if one is None:
                 break
@@ -113,12 +131,16 @@ class Purchases:
             found = self._checkouts.load_all([(store_id, id_) for id_ in ids])
             for key in ((store_id, id_) for id_ in ids):
                 checkout = found.get(key)
-                if checkout is None or not is_one_shopper(shopper, checkout.handles):
+                if checkout is None or not (
+                    is_one_shopper(told, checkout.handles) or is_one_shopper(shopper, checkout.handles)
+                ):
                     continue
                 ended = self._end(checkout, purchase, now, retention)
                 if ended:
-                    settled.append(ended)
-                elif not _is_of(checkout, purchase):
+                    settled.ended.append(ended)
+                elif _is_of(checkout, purchase):
+                    settled.before.append(checkout)
+                else:
                     continue
                 # What a try before this one ended leads on to the others all the same.
                 if more := [each for each in checkout.handles if each not in shopper]:

@@ -265,14 +265,17 @@ class TestPurchases:
         shopper = Shopper(purchase=Purchase(time=since, heard_at=since))
         assert abandoned(late, shopper, now=since + HOUR).told_at is None
 
-    @pytest.mark.xfail(strict=True, reason="What named no time is held back by whatever is told of after it.")
-    def test_an_order_of_last_year_that_is_told_of_today_holds_nothing_back(self) -> None:
-        last_year = Purchase(time=NOW - 365 * DAY, heard_at=minute(61))
-        assert abandoned(begun(None), Shopper(purchase=last_year)).told_at == DUE
+    def test_an_order_that_says_to_be_of_last_year_counts_from_when_it_is_told(self) -> None:
+        told = Purchase.told(NOW - 365 * DAY, minute(61), "1001")
+        assert abandoned(begun(minute(59)), Shopper(purchase=told)).is_complete
 
     def test_what_says_that_it_came_after_the_purchase_is_told(self) -> None:
-        shopper = Shopper(purchase=Purchase(time=minute(58), heard_at=minute(58)))
+        shopper = Shopper(purchase=Purchase(time=minute(50), heard_at=minute(50)))
         assert abandoned(begun(minute(59)), shopper).told_at == DUE
+
+    def test_unless_it_came_so_soon_that_clocks_may_differ(self) -> None:
+        shopper = Shopper(purchase=Purchase(time=minute(57), heard_at=minute(57)))
+        assert abandoned(begun(minute(59)), shopper).suppressed is Suppression.COMPLETED
 
 
 class TestCooldown:

@@ -94,8 +94,11 @@ class TestWhatAPurchaseEnds:
         assert checkout.ended_with(purchase(minute(59), heard_at=minute(70)))
         assert not checkout.ended_with(purchase(minute(40), heard_at=minute(70)))
 
-    def test_an_order_of_last_year_is_not_of_what_was_heard_of_today(self) -> None:
-        assert not begun(None).ended_with(purchase(NOW - timedelta(days=365), heard_at=minute(61)))
+    @pytest.mark.parametrize(("ago", "time"), [(WEEK, NOW - WEEK), (WEEK + INSTANT, NOW)])
+    def test_an_order_counts_from_its_own_time_for_a_week_and_then_from_when_it_is_told(
+        self, ago: timedelta, time: datetime
+    ) -> None:
+        assert Purchase.told(NOW - ago, NOW, "1001").time == time
 
     def test_it_ends_nothing_that_was_never_heard_of(self) -> None:
         assert not NEW.ended_with(purchase(NOW))

@@ -14,15 +14,19 @@ changes.
 
 *Newer* is a telling whose time is after all others told (see `merge`), or after we heard of them. A newer
 telling is activity: it makes an abandoned checkout active again, and the wait for `due_at` starts again with
-its arrival. A late one only fills in details.
+its arrival. A late one only fills in details. A snapshot may itself say that the shopper has left: that is
+an abandonment at once, judged as the sweep's are. A checkout that its provider has deleted is not waited for
+until somebody comes back to it.
 
-A purchase is final. What arrives after it may still fill in details, but changes neither the status's
-meaning nor the event: the write keeps the purchase's event, so nobody is told anything new about a
-shopper who has paid.
+A purchase is final. What arrives after it may still fill in details, but the write keeps the purchase's
+event, so nobody is told anything new about a shopper who has paid. A purchase that was told of the shopper
+ends every checkout of theirs whose last activity came before it (`ended_with`).
 
 An abandonment is an event whether or not anybody is told of it. `Suppression` lists why nobody is, in the
 order in which the reasons are looked for. What quiet hours postpone is decided again when they end, what
-lacks a contact when one is told late; nothing else that is held back is told later.
+lacks a contact when one is told late; nothing else that is held back is told later. The cooldown counts from
+the last abandonment of any checkout of the shopper that was told, this one's included; one that nobody would
+be sent starts none.
 """
 
 from dataclasses import dataclass
@@ -36,15 +40,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from checkout_recovery.checkout.event import Event, EventType, event_id
 from checkout_recovery.checkout.merge import CLOCK_SKEW, digest_of, merge, stamp_of, time_of
 from checkout_recovery.checkout.quiet_hours import QuietHours
-from checkout_recovery.checkout.shopper import Purchase, Shopper, has_contact
+from checkout_recovery.checkout.shopper import SAME_PURCHASE, Purchase, Shopper, has_contact
 from checkout_recovery.checkout.snapshot import NOTHING, Details, Snapshot
 
 REMEMBERED_EVENTS = 128
 """How many provider event ids a checkout remembers; senders retry for at most 48 h (BigCommerce)."""
 _MARK_CHARS = 12
 
-SAME_PURCHASE = timedelta(days=7)
-"""How long a checkout may have been quiet for a purchase by the same shopper to be taken for its end."""
 TOLD_AFTER_LEAVING = timedelta(hours=1)
 """How long after a shopper has left a provider may say so; systems that publish it wait 10 to 60 minutes."""
 
@@ -175,12 +177,11 @@ class Checkout(BaseModel):
                 "discarded": snapshot.discarded,
             }
         if active:
-            waits = status is Status.ACTIVE and not changes.get("discarded", self.discarded)
-            changes |= {
-                "active_at": now,
-                "suppressed": None,
-                "due_at": now + abandon_after if waits else None,
-            }
+            gone = snapshot.discarded or changes.get("discarded", self.discarded)
+            waits = status is Status.ACTIVE and not gone
+            changes["active_at"] = now
+            if not self.has_found(snapshot):
+                changes |= {"suppressed": None, "due_at": now + abandon_after if waits else None}
         elif self.suppressed is Suppression.NO_CONTACT and has_contact(told.details):
             changes["due_at"] = now
         if told.is_complete:
@@ -301,17 +302,16 @@ class Checkout(BaseModel):
         """Its purchase, as it counts for the shopper's other checkouts."""
         if self.purchased_at is None or self.event is None:
             return None
-        return Purchase(time=self.purchased_at, heard_at=self.event.time, order_id=self.details.order_id)
+        told = self.details.completed_at
+        time = min(told, self.purchased_at) if told else self.purchased_at
+        return Purchase.told(time, self.event.time, self.details.order_id)
 
     def ended_with(self, purchase: Purchase) -> bool:
         """Whether a purchase by the same shopper ends this too: it came after the last activity here.
 
-        It must have come soon enough to be of it, and have been told of soon enough: an order of last year
-        that is told of today ends nothing that was heard of today.
+        It must have come soon enough to be of it.
         """
         if self.active_at is None or purchase.heard_at - self.active_at > SAME_PURCHASE:
-            return False
-        if not self.is_dated and purchase.heard_at - purchase.time > SAME_PURCHASE:
             return False
         return self._came_before(purchase)
 
@@ -346,20 +346,27 @@ class Checkout(BaseModel):
     def _may_be_late(self, purchase: Purchase) -> bool:
         """Whether what was last told, though it came after a purchase, may have happened before it.
 
-        It may if it named no time and came soon after. Or if it is a provider's word that the shopper has
-        left: some wait an hour before they say so.
+        It may if it came soon after: clocks differ, and tellings without a time are late at times. Or if it
+        is a provider's word that the shopper has left: some wait an hour before they say so.
         """
         if self.active_at is None or self.updated_at is None:
             return False
-        if self.abandoned_at == self.updated_at:
-            told, bought = (
-                (self.updated_at, purchase.time) if self.is_dated else (self.active_at, purchase.heard_at)
-            )
-            return told <= bought + TOLD_AFTER_LEAVING
-        return not self.is_dated and self.active_at <= purchase.heard_at + CLOCK_SKEW
+        doubt = TOLD_AFTER_LEAVING if self._left_is_told else CLOCK_SKEW
+        if self.is_dated:
+            return self.updated_at <= purchase.time + doubt
+        return self.active_at <= purchase.heard_at + doubt
+
+    @property
+    def _left_is_told(self) -> bool:
+        """Whether the newest telling is a provider's word that the shopper has left."""
+        return self.abandoned_at is not None and self.abandoned_at == self.updated_at
 
     def _event(self, kind: EventType, now: datetime) -> Event:
         return Event(id=event_id(self.store_id, self.checkout_id, self.sequence + 1), type=kind, time=now)
+
+    def has_found(self, snapshot: Snapshot) -> bool:
+        """Whether a provider's word that the shopper has left is of what the sweep has found already."""
+        return snapshot.abandoned and self.status is Status.ABANDONED and not self._left_is_told
 
     def _is_alive(self, snapshot: Snapshot, now: datetime) -> bool:
         """Whether a telling that sorts before the newest is of something that happened since we heard that.
@@ -410,11 +417,11 @@ def _status(told: Checkout, snapshot: Snapshot, active: bool) -> Status:
 def _event_type(before: Checkout, told: Checkout, snapshot: Snapshot, active: bool) -> EventType:
     if told.is_complete:
         return EventType.RECOVERED if told.was_recovered else EventType.COMPLETED
-    if active and snapshot.abandoned:
+    if active and snapshot.abandoned and not before.has_found(snapshot):
         return EventType.ABANDONED
     if not before.sequence:
         return EventType.CREATED
-    if active and before.status is Status.ABANDONED and not snapshot.discarded:
+    if active and before.status is Status.ABANDONED and not (snapshot.discarded or snapshot.abandoned):
         return EventType.RESUMED
     return EventType.UPDATED
 

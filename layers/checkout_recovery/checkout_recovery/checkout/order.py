@@ -4,7 +4,6 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from checkout_recovery.checkout.merge import CLOCK_SKEW
 from checkout_recovery.checkout.shopper import Purchase
 from checkout_recovery.checkout.snapshot import NOTHING, Details, Snapshot
 
@@ -40,8 +39,5 @@ class Order(BaseModel):
         )
 
     def purchase(self, now: datetime) -> Purchase:
-        """The order as it counts for all its shopper's checkouts; a time in the future is not believed."""
-        told = self.details.completed_at or self.event_time
-        is_believed = told is not None and told <= now + CLOCK_SKEW
-        time = told if told and is_believed else now
-        return Purchase(time=time, heard_at=now, order_id=self.details.order_id)
+        """The order as it counts for all its shopper's checkouts."""
+        return Purchase.told(self.details.completed_at or self.event_time, now, self.details.order_id)

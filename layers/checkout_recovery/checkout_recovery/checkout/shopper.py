@@ -8,18 +8,21 @@ Each of these data is a *handle*: its kind and a keyed hash, so that the datum i
 """
 
 from collections.abc import Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from checkout_recovery.checkout.merge import CLOCK_SKEW
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import Details, Snapshot
 
 _MIN_PHONE_DIGITS, _MAX_PHONE_DIGITS = 7, 15
 """The shortest number in use, and the longest that E.164 allows: fewer digits are a number half typed."""
+SAME_PURCHASE = timedelta(days=7)
+"""How old a checkout's last activity may be for a purchase by the same shopper to be taken for its end."""
 
 
 class Kind(StrEnum):
@@ -47,6 +50,17 @@ class Purchase(BaseModel):
     def is_dated(self) -> bool:
         """Whether its teller said when it was."""
         return self.time != self.heard_at
+
+    @classmethod
+    def told(cls, time: datetime | None, heard_at: datetime, order_id: str | None) -> Self:
+        """A purchase as it is told.
+
+        A time in the future is not believed, and none of more than a week ago: shops tell of orders within
+        hours. What is heard of now may be of any checkout that was heard of before.
+        """
+        earliest, latest = heard_at - SAME_PURCHASE, heard_at + CLOCK_SKEW
+        believed = time if time is not None and earliest <= time <= latest else heard_at
+        return cls(time=believed, heard_at=heard_at, order_id=order_id)
 
     def told_of(self, checkout_id: str) -> Snapshot:
         """The purchase as a telling of one of the shopper's checkouts."""
@@ -108,8 +122,15 @@ def phone_identities(phone: Phone | None) -> list[str]:
     Two countries can share a number. That one shop has both shoppers within a day is so rare that one
     message too few is the better mistake.
     """
-    numbers = phone.national_numbers() if phone else ()
+    if phone is None or (phone.number.strip().startswith("+") and not phone.is_whole and _is_short(phone)):
+        return []
+    numbers = phone.national_numbers()
     return [digits for digits in numbers if _MIN_PHONE_DIGITS <= len(digits) <= _MAX_PHONE_DIGITS]
+
+
+def _is_short(phone: Phone) -> bool:
+    """Whether a number that begins with its country may be half typed; up to three digits are of that."""
+    return sum(map(str.isdigit, phone.number)) < _MIN_PHONE_DIGITS + 3
 
 
 def email_identity(email: str | None) -> str | None:
@@ -152,6 +173,11 @@ def is_one_shopper(handles: Collection[str], others: Collection[str]) -> bool:
     if shared & {Kind.CART, Kind.PHONE}:
         return True
     return Kind.EMAIL in shared and not (_has_phone(handles) and _has_phone(others))
+
+
+def only_emails(handles: Collection[str]) -> tuple[str, ...]:
+    """Those of the handles that are e-mail addresses."""
+    return tuple(each for each in handles if _kind(each) == Kind.EMAIL)
 
 
 def _has_phone(handles: Collection[str]) -> bool:

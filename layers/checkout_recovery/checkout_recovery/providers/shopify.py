@@ -81,6 +81,9 @@ def _read_deletion(body: Fields, request: Request, shop: Shop) -> Snapshot:
 def _read_order(body: Fields, request: Request, shop: Shop) -> Order:
     """Reads an order. One from a draft, a till or another channel names no checkout, only its shopper."""
     token, number = body.identifier("checkout_token"), body.identifier("checkout_id")
+    if token is not None and not is_key(token):
+        body.put_back("checkout_token")
+        token = None
     checkout_id = token or number
     event_time = _event_time(body, request)
     completed_at = body.time("processed_at", "created_at")
