@@ -654,7 +654,7 @@ def test_a_phone_that_is_corrected_in_the_midst_of_a_sweep_yields_one_message(sh
         shop.clock.now += MINUTE
         shop.tell(second, phone=OTHER_PHONE)
         shop.clock.now += AFTER - MINUTE
-        correct = lambda name=first: shop.tell(name, phone=OTHER_PHONE)  # noqa: E731 - bound early
+        correct = partial(shop.tell, first, phone=OTHER_PHONE)
         with after_call(sweeper.client, number, correct) as happened:
             sweeper.sweep()
         if not happened:
