@@ -288,6 +288,44 @@ def test_an_order_that_comes_again_writes_no_checkout_again(shop: Shop) -> None:
     assert [shop.load(each).sequence for each in ALL] == [2, 2, 2, 1, 1, 1]
 
 
+AGAIN = pytest.mark.xfail(strict=True, reason="a purchase that is told again counts as one of now")
+DATED = {"completed_at": NOW.isoformat()}
+
+
+@pytest.mark.parametrize(
+    ("named", "newer"),
+    [
+        ({}, False),
+        pytest.param(DATED, False, marks=AGAIN),
+        pytest.param({}, True, marks=AGAIN),
+    ],
+    ids=["undated", "dated", "after a newer one"],
+)
+def test_an_order_that_comes_again_a_day_later_ends_nothing_that_began_after_it(
+    shop: Shop, named: dict[str, str], newer: bool
+) -> None:
+    """Senders repeat for two days what was not answered in time; the shopper may be back by then."""
+    shop.order("o-1", phone=PHONE, **named)
+    if newer:
+        shop.clock.now += timedelta(hours=1)
+        shop.order("o-2", phone=PHONE)
+    shop.clock.now = NOW + timedelta(hours=23)
+    shop.tell("c1", phone=PHONE)
+    shop.clock.now += MINUTE
+    shop.order("o-1", phone=PHONE, **named)
+    assert shop.bought("c1") == set()
+
+
+@AGAIN
+def test_what_a_bought_checkout_still_tells_ends_nothing_that_began_after_the_purchase(shop: Shop) -> None:
+    shop.tell("c1", phone=PHONE, completed=True)
+    shop.clock.now = NOW + timedelta(hours=23)
+    shop.tell("c2", phone=PHONE)
+    shop.clock.now += MINUTE
+    shop.tell("c1", phone=PHONE, name="Asha", completed=True)
+    assert shop.bought("c1", "c2") == {"c1"}
+
+
 def test_an_abandoned_checkout_is_recovered_by_an_order_and_an_active_one_completed(shop: Shop) -> None:
     shop.tell("left", phone=PHONE)
     shop.clock.now = NOW + AFTER
