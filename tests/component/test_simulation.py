@@ -19,8 +19,8 @@ Played = tuple[Day, Run]
 
 @pytest.fixture(
     params=[
-        pytest.param((MOTO, 40), id=MOTO),
-        pytest.param((DYNAMODB_LOCAL, 150), id=DYNAMODB_LOCAL, marks=NO_JAVA),
+        pytest.param((MOTO, 36), id=MOTO),
+        pytest.param((DYNAMODB_LOCAL, 100), id=DYNAMODB_LOCAL, marks=NO_JAVA),
     ]
 )
 def played(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> Played:
