@@ -296,7 +296,7 @@ DATED = {"completed_at": NOW.isoformat()}
     ("named", "newer"),
     [
         ({}, False),
-        pytest.param(DATED, False, marks=AGAIN),
+        (DATED, False),
         pytest.param({}, True, marks=AGAIN),
     ],
     ids=["undated", "dated", "after a newer one"],
