@@ -190,8 +190,13 @@ class Ingest:
             self._purchases.remember(address, purchase, now)
             settled = self._purchases.settle(store_id, address, purchase, now, retention)
         results += [Result("applied", one.checkout_id, one.sequence) for one in settled.ended]
-        if not results and not settled.before and order.checkout_token:  # it comes before its checkout
-            results.append(self._apply(store, order.told_of(order.checkout_token), now))
+        results += [Result("duplicate", one.checkout_id, one.sequence) for one in settled.before if not named]
+        if not named and order.checkout_token:  # it may come before its checkout
+            first = order.told_of(order.checkout_token)
+            if results:  # then it was told of another one, and nobody has to hear of it twice
+                self._apply(store, first.model_copy(update={"discarded": True}), now)
+            else:
+                results.append(self._apply(store, first, now))
         return results
 
     def _named_by(self, store_id: str, order: Order) -> str | None:

@@ -26,6 +26,8 @@ from checkout_recovery.tables.shoppers import ShopperTable
 _ATTEMPTS = 16
 _MAX_HANDLES = 16
 """Of one checkout, the newest; a shopper who corrects a phone twice has five."""
+_MAX_SHOPPER_HANDLES = 32
+"""By which one purchase looks for checkouts: a shop's own till number must not connect all its customers."""
 _MAX_SETTLED = 100
 """By one purchase: more is no shopper."""
 
@@ -93,7 +95,7 @@ class Purchases:
 
     def first_told(self, handles: Collection[str], purchase: Purchase) -> Purchase:
         """The same purchase as it was told first, where it names its order: told again, it is no later."""
-        if purchase.order_id is None or purchase.is_dated:
+        if purchase.order_id is None:
             return purchase
         known = self._shoppers.known(handles).shopper.purchase
         return known if known and known.order_id == purchase.order_id else purchase
@@ -121,13 +123,14 @@ class Purchases:
         settled = Settled([], [])
         told = tuple(dict.fromkeys(handles))
         shopper = list(told)
-        looked_at = set[str]()
+        remembered, looked_at = set(written_under(told)), set[str]()
         while len(settled.ended) < _MAX_SETTLED:
             one = next((each for each in looked_up_by(shopper) if each not in looked_at), None)
             if one is None:
                 break
             looked_at.add(one)
-            ids = dict.fromkeys(self._shoppers.checkouts_of(one))
+            seen = {each.checkout_id for each in (*settled.ended, *settled.before)}
+            ids = [id_ for id_ in dict.fromkeys(self._shoppers.checkouts_of(one)) if id_ not in seen]
             found = self._checkouts.load_all([(store_id, id_) for id_ in ids])
             for key in ((store_id, id_) for id_ in ids):
                 checkout = found.get(key)
@@ -143,9 +146,11 @@ class Purchases:
                 else:
                     continue
                 # What a try before this one ended leads on to the others all the same.
-                if more := [each for each in checkout.handles if each not in shopper]:
+                more = [each for each in checkout.handles if each not in shopper]
+                if more and len(shopper) < _MAX_SHOPPER_HANDLES:
                     shopper += more
-                    self._shoppers.remember(shopper, purchase, now)
+                    self._shoppers.remember(shopper, purchase, now, but=remembered)
+                    remembered.update(written_under(shopper))
         return settled
 
     def _end(

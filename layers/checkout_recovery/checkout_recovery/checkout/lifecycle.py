@@ -177,11 +177,11 @@ class Checkout(BaseModel):
                 "discarded": snapshot.discarded,
             }
         if active:
-            gone = snapshot.discarded or changes.get("discarded", self.discarded)
-            waits = status is Status.ACTIVE and not gone
             changes["active_at"] = now
-            if not self.has_found(snapshot):
-                changes |= {"suppressed": None, "due_at": now + abandon_after if waits else None}
+        gone = snapshot.discarded or changes.get("discarded", self.discarded)
+        waits = status is Status.ACTIVE and not gone
+        if active and not self.has_left_already(snapshot):
+            changes |= {"suppressed": None, "due_at": now + abandon_after if waits else None}
         elif self.suppressed is Suppression.NO_CONTACT and has_contact(told.details):
             changes["due_at"] = now
         if told.is_complete:
@@ -364,9 +364,9 @@ class Checkout(BaseModel):
     def _event(self, kind: EventType, now: datetime) -> Event:
         return Event(id=event_id(self.store_id, self.checkout_id, self.sequence + 1), type=kind, time=now)
 
-    def has_found(self, snapshot: Snapshot) -> bool:
-        """Whether a provider's word that the shopper has left is of what the sweep has found already."""
-        return snapshot.abandoned and self.status is Status.ABANDONED and not self._left_is_told
+    def has_left_already(self, snapshot: Snapshot) -> bool:
+        """Whether a provider's word that the shopper has left is no news: nobody has come back since."""
+        return snapshot.abandoned and self.status is Status.ABANDONED
 
     def _is_alive(self, snapshot: Snapshot, now: datetime) -> bool:
         """Whether a telling that sorts before the newest is of something that happened since we heard that.
@@ -417,7 +417,7 @@ def _status(told: Checkout, snapshot: Snapshot, active: bool) -> Status:
 def _event_type(before: Checkout, told: Checkout, snapshot: Snapshot, active: bool) -> EventType:
     if told.is_complete:
         return EventType.RECOVERED if told.was_recovered else EventType.COMPLETED
-    if active and snapshot.abandoned and not before.has_found(snapshot):
+    if active and snapshot.abandoned and not before.has_left_already(snapshot):
         return EventType.ABANDONED
     if not before.sequence:
         return EventType.CREATED

@@ -50,10 +50,10 @@ class Phone(BaseModel):
         Of a number without a country that is as long as one with (``919876543210``), both readings.
         """
         if national := _national(self.e164):
-            return (national,)
+            return (national.lstrip("0"),)
         digits = _digits(self.number)
         with_country = _national(_valid(f"+{digits}")) if len(digits) > _NATIONAL_DIGITS else None
-        return (digits, with_country) if with_country else (digits,)
+        return (digits, with_country.lstrip("0")) if with_country else (digits,)
 
     @property
     def country_code(self) -> str | None:

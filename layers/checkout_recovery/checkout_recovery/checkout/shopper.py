@@ -19,8 +19,8 @@ from checkout_recovery.checkout.merge import CLOCK_SKEW
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import Details, Snapshot
 
-_MIN_PHONE_DIGITS, _MAX_PHONE_DIGITS = 7, 15
-"""The shortest number in use, and the longest that E.164 allows: fewer digits are a number half typed."""
+_MIN_PHONE_DIGITS, _MAX_PHONE_DIGITS = 10, 15
+"""Of a number that no numbering plan knows: with fewer digits it is half typed, and half of many numbers."""
 SAME_PURCHASE = timedelta(days=7)
 """How old a checkout's last activity may be for a purchase by the same shopper to be taken for its end."""
 
@@ -122,15 +122,12 @@ def phone_identities(phone: Phone | None) -> list[str]:
     Two countries can share a number. That one shop has both shoppers within a day is so rare that one
     message too few is the better mistake.
     """
-    if phone is None or (phone.number.strip().startswith("+") and not phone.is_whole and _is_short(phone)):
+    if phone is None:
         return []
     numbers = phone.national_numbers()
+    if phone.e164:
+        return list(numbers)
     return [digits for digits in numbers if _MIN_PHONE_DIGITS <= len(digits) <= _MAX_PHONE_DIGITS]
-
-
-def _is_short(phone: Phone) -> bool:
-    """Whether a number that begins with its country may be half typed; up to three digits are of that."""
-    return sum(map(str.isdigit, phone.number)) < _MIN_PHONE_DIGITS + 3
 
 
 def email_identity(email: str | None) -> str | None:

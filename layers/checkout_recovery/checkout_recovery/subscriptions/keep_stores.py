@@ -26,6 +26,7 @@ PROVIDER_OVERLAP = timedelta(hours=1)
 """How long a secret that was replaced is accepted; Shopify's own rotation takes up to an hour."""
 
 _SIGNS_BY_RECIPE = "cashfree"
+_NOT_A_PLACE = {"Factory", "localtime"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class StoreKeeper:
             raise MalformedRequest(
                 errors=[FieldError("store_id", "1 to 64 letters, digits, dots, dashes or underscores")]
             )
-        if faults := quiet_hours_faults(settings, available_timezones()):
+        if faults := quiet_hours_faults(settings, available_timezones() - _NOT_A_PLACE):
             raise MalformedRequest(errors=faults)
         store = self._registry.store(store_id)
         return self._replace(store, settings, new_token) if store else self._create(store_id, settings)

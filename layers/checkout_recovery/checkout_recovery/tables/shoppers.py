@@ -29,8 +29,8 @@ _Name = TypeVar("_Name")
 
 _RECORD = "shopper"
 _LINK = "checkout#"
-_LINKS_A_HANDLE = 25
-"""How many of a handle's checkouts are looked at, newest first; a shopper has one or two open."""
+_LINKS_A_HANDLE = 100
+"""How many of a handle's checkouts are looked at, newest first: one read; a shopper has one or two open."""
 _KEYS_A_READ = 100
 _ITEMS_A_WRITE = 25
 _ROUNDS = 5
@@ -134,8 +134,16 @@ class ShopperTable:
             items |= self._read(wanted[start : start + _KEYS_A_READ])
         return {name: _known(handles, items) for name, handles in shoppers.items()}
 
-    def remember(self, handles: Iterable[str], purchase: Purchase, now: datetime) -> None:
+    def remember(
+        self, handles: Iterable[str], purchase: Purchase, now: datetime, but: Collection[str] = ()
+    ) -> None:
         """Remembers that whoever is known by these handles has bought, unless a later purchase is known.
+
+        Args:
+            handles: all of the shopper's.
+            purchase: what was bought.
+            now: UTC.
+            but: under which it is remembered already.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
@@ -147,7 +155,7 @@ class ShopperTable:
             ":expires": {"N": str(int(expires_at.timestamp()))},
             ":one": {"N": "1"},
         }
-        for handle in written_under(tuple(handles)):
+        for handle in (each for each in written_under(tuple(handles)) if each not in but):
             self._update_if_later(handle, _BOUGHT, "bought_at <= :at", values)
 
     def told(self, handles: Iterable[str], told_at: datetime) -> None:
