@@ -31,7 +31,7 @@ DOUBT = timedelta(minutes=5)
 """How far clocks may differ: a time further in the future is not believed, and what lies closer together than
 this has no certain order."""
 
-_SHORTEST_PHONE = 7
+_SHORTEST_PHONE = 10
 """Digits; fewer are a number half typed."""
 
 

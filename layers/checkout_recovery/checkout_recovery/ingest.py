@@ -137,12 +137,12 @@ class Ingest:
         for attempt in range(_ATTEMPTS):
             changed = checkout.apply(snapshot, now, abandon_after)
             if isinstance(changed, Unchanged):
-                if snapshot.completed:  # the first time it may have been cut off
+                if checkout.is_complete:  # the first time it may have been cut off
                     self._settle_others(store, checkout, checkout.purchase, now)
                 return Result(changed.value, checkout.checkout_id, checkout.sequence)
             if earlier:
                 changed = changed.joined(earlier.retold(snapshot.checkout_id), now)
-            told = _purchase(snapshot, now) if snapshot.completed else None
+            told = _purchase(checkout, snapshot, now)
             try:
                 written = self._write(store, checkout, changed, told, now)
             except Outdated as outdated:
@@ -226,10 +226,13 @@ class Ingest:
         return snapshot.model_copy(update={"checkout_id": found}) if found else snapshot
 
 
-def _purchase(completed: Snapshot, now: datetime) -> Purchase:
-    """The purchase that a snapshot tells, as it counts for the shopper's other checkouts."""
-    details = completed.details
-    return Purchase.told(details.completed_at or completed.event_time, now, details.order_id)
+def _purchase(before: Checkout, snapshot: Snapshot, now: datetime) -> Purchase | None:
+    """The purchase that a snapshot is the first to tell, as it counts for the shopper's other checkouts."""
+    details = snapshot.details
+    is_told = before.is_complete and details.order_id in (None, before.details.order_id)
+    if is_told or not snapshot.completed:
+        return None
+    return Purchase.told(details.completed_at or snapshot.event_time, now, details.order_id)
 
 
 def _priced(snapshot: Snapshot, currency: str | None) -> Snapshot:
