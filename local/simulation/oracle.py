@@ -152,6 +152,8 @@ class _Checkout:
         said = webhook.said_at if _is_believed(webhook, at) else None
         place = said or max(at, self.newest or at)
         newer = self.newest is None or said is None or said > self.newest
+        # Or of this moment, and a fast clock has stamped the newest.
+        alive = said is not None and self.came_at is not None and max(self.came_at, at - DOUBT) < said
         facts = {
             "phone": webhook.phone,
             "email": webhook.email,
@@ -163,8 +165,10 @@ class _Checkout:
             if value and (name not in self.facts or place >= self.facts[name][0]):
                 self.facts[name] = (place, value)
         if newer:
-            self.newest, self.is_dated, self.came_at = place, said is not None, at
-        return newer
+            self.newest, self.is_dated = place, said is not None
+        if newer or alive:
+            self.came_at = at
+        return newer or alive
 
 
 @dataclass

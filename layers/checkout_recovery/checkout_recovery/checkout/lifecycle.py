@@ -12,11 +12,11 @@ changes.
     abandon   nothing newer was heard of it until `due_at`: the sweep asks
     buy       its shopper has bought, by whatever way we know
 
-*Newer* is a telling whose time is after all others told (see `merge`), or after we heard of them. A newer
-telling is activity: it makes an abandoned checkout active again, and the wait for `due_at` starts again with
-its arrival. A late one only fills in details. A snapshot may itself say that the shopper has left: that is
-an abandonment at once, judged as the sweep's are. A checkout that its provider has deleted is not waited for
-until somebody comes back to it.
+*Newer* is a telling whose time is after all others told (see `merge`), or of the last minutes and after we
+heard of the others, one of which a fast clock has stamped. A newer telling is activity: it makes an abandoned
+checkout active again, and the wait for `due_at` starts again with its arrival. A late one only fills in
+details. A snapshot may itself say that the shopper has left: that is an abandonment at once, judged as the
+sweep's are. A checkout that its provider has deleted is not waited for until somebody comes back to it.
 
 A purchase is final. What arrives after it may still fill in details, but the write keeps the purchase's
 event, so nobody is told anything new about a shopper who has paid. A purchase that was told of the shopper
@@ -369,12 +369,12 @@ class Checkout(BaseModel):
         return snapshot.abandoned and self.status is Status.ABANDONED
 
     def _is_alive(self, snapshot: Snapshot, now: datetime) -> bool:
-        """Whether a telling that sorts before the newest is of something that happened since we heard that.
+        """Whether a telling that sorts before the newest is of something that happens now.
 
-        The clock that stamped the newest was fast.
+        The clock that stamped the newest was fast: it is of minutes ago at most, and of after we heard that.
         """
         at, heard = snapshot.event_time, self.active_at
-        return at is not None and heard is not None and heard < at <= now + CLOCK_SKEW
+        return at is not None and heard is not None and max(heard, now - CLOCK_SKEW) < at
 
     def _has_seen(self, mark: str) -> bool:
         marks = (self.seen[at : at + _MARK_CHARS] for at in range(0, len(self.seen), _MARK_CHARS))
