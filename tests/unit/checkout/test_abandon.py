@@ -491,6 +491,16 @@ class TestToldByAProvider:
         checkout = begun(minute(60), abandoned=True).judged(Shopper(purchase=long_ago), POLICY, NOW)
         assert checkout.told_at == NOW
 
+    def test_its_next_word_of_another_day_is_another_abandonment(self) -> None:
+        told = self.told()
+        again = applied(told, telling(minute(59) + DAY, abandoned=True), now=NOW + DAY)
+        assert kind_of(again) is EventType.ABANDONED
+        assert again.judged(Shopper(told_at=told.told_at), POLICY, NOW + 2 * DAY).suppressed is None
+
+    def test_its_next_word_of_the_same_hour_is_none(self) -> None:
+        again = applied(self.told(), telling(minute(60), abandoned=True), now=NOW + timedelta(minutes=9))
+        assert kind_of(again) is EventType.UPDATED
+
     def test_of_what_the_sweep_has_told_it_is_not_told_again(self) -> None:
         told = abandoned(begun(minute(1)))
         now = DUE + timedelta(minutes=5)

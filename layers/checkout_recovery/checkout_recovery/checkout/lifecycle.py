@@ -180,14 +180,14 @@ class Checkout(BaseModel):
             changes["active_at"] = now
         gone = snapshot.discarded or changes.get("discarded", self.discarded)
         waits = status is Status.ACTIVE and not gone
-        if active and not self.has_left_already(snapshot):
+        if active and not self.has_left_already(snapshot, now):
             changes |= {"suppressed": None, "due_at": now + abandon_after if waits else None}
         elif self.suppressed is Suppression.NO_CONTACT and has_contact(told.details):
             changes["due_at"] = now
         if told.is_complete:
             changes |= {"due_at": None, "suppressed": None}
         if not self.is_complete:
-            changes["event"] = self._event(_event_type(self, told, snapshot, active), now)
+            changes["event"] = self._event(_event_type(self, told, snapshot, active, now), now)
         return told.model_copy(update=changes)
 
     def abandon(
@@ -364,9 +364,16 @@ class Checkout(BaseModel):
     def _event(self, kind: EventType, now: datetime) -> Event:
         return Event(id=event_id(self.store_id, self.checkout_id, self.sequence + 1), type=kind, time=now)
 
-    def has_left_already(self, snapshot: Snapshot) -> bool:
-        """Whether a provider's word that the shopper has left is no news: nobody has come back since."""
-        return snapshot.abandoned and self.status is Status.ABANDONED
+    def has_left_already(self, snapshot: Snapshot, now: datetime) -> bool:
+        """Whether a provider's word that the shopper has left is no news: nobody has come back since.
+
+        A provider that only tells of those who left never says that one came back: its next word, of much
+        later, is of another time.
+        """
+        if not snapshot.abandoned or self.status is not Status.ABANDONED:
+            return False
+        since = (snapshot.event_time or now) - self.abandoned_at if self.abandoned_at else timedelta()
+        return not self._left_is_told or since <= TOLD_AFTER_LEAVING
 
     def _is_alive(self, snapshot: Snapshot, now: datetime) -> bool:
         """Whether a telling that sorts before the newest is of something that happens now.
@@ -414,10 +421,12 @@ def _status(told: Checkout, snapshot: Snapshot, active: bool) -> Status:
     return Status.ABANDONED if snapshot.abandoned else Status.ACTIVE
 
 
-def _event_type(before: Checkout, told: Checkout, snapshot: Snapshot, active: bool) -> EventType:
+def _event_type(
+    before: Checkout, told: Checkout, snapshot: Snapshot, active: bool, now: datetime
+) -> EventType:
     if told.is_complete:
         return EventType.RECOVERED if told.was_recovered else EventType.COMPLETED
-    if active and snapshot.abandoned and not before.has_left_already(snapshot):
+    if active and snapshot.abandoned and not before.has_left_already(snapshot, now):
         return EventType.ABANDONED
     if not before.sequence:
         return EventType.CREATED
