@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from checkout_recovery.abandonment import Abandonments
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
+from checkout_recovery.checkout.merge import CLOCK_SKEW
 from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.shopper import Purchase, only_emails
 from checkout_recovery.checkout.snapshot import Snapshot
@@ -232,7 +233,10 @@ def _purchase(before: Checkout, snapshot: Snapshot, now: datetime) -> Purchase |
     is_told = before.is_complete and details.order_id in (None, before.details.order_id)
     if is_told or not snapshot.completed:
         return None
-    return Purchase.told(details.completed_at or snapshot.event_time, now, details.order_id)
+    time = details.completed_at or snapshot.event_time
+    if time is None or time > now + CLOCK_SKEW:
+        time = now
+    return Purchase(time=time, heard_at=now, order_id=details.order_id)
 
 
 def _priced(snapshot: Snapshot, currency: str | None) -> Snapshot:

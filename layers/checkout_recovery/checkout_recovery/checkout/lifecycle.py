@@ -304,7 +304,7 @@ class Checkout(BaseModel):
             return None
         told = self.details.completed_at
         time = min(told, self.purchased_at) if told else self.purchased_at
-        return Purchase.told(time, self.event.time, self.details.order_id)
+        return Purchase(time=time, heard_at=self.event.time, order_id=self.details.order_id)
 
     def ended_with(self, purchase: Purchase) -> bool:
         """Whether a purchase by the same shopper ends this too: it came after the last activity here.

@@ -53,7 +53,7 @@ class Purchase(BaseModel):
 
     @classmethod
     def told(cls, time: datetime | None, heard_at: datetime, order_id: str | None) -> Self:
-        """A purchase as it is told.
+        """A purchase as an order tells it; a provider's snapshots have the same clock as its other ones.
 
         A time in the future is not believed, and none of more than a week ago: shops tell of orders within
         hours. What is heard of now may be of any checkout that was heard of before.
