@@ -137,13 +137,17 @@ def text_of(event: Json) -> str:
     return json.dumps(event, indent=2) + "\n"
 
 
-def main() -> int:
-    wanted = stream_fixtures()
-    for path in EVENTS.glob("fanout-*.json"):
+def write(prefix: str, wanted: dict[str, Json]) -> None:
+    """Writes the events whose names begin with a prefix, and removes those that there are no more."""
+    for path in EVENTS.glob(f"{prefix}-*.json"):
         path.unlink()
     for name, event in wanted.items():
         (EVENTS / f"{name}.json").write_text(text_of(event), encoding="utf-8")
     print(f"{len(wanted)} fixtures in {EVENTS}")
+
+
+def main() -> int:
+    write("fanout", stream_fixtures())
     return 0
 
 

@@ -8,9 +8,8 @@ shard of each share. A test fails when the files differ from what this script wr
 
 import sys
 
-from local.fixtures import EVENTS
 from local.samples import Json
-from local.stream_fixtures import text_of
+from local.stream_fixtures import write
 
 SCHEDULED: Json = {
     "version": "0",
@@ -31,12 +30,7 @@ def sweep_fixtures() -> dict[str, Json]:
 
 
 def main() -> int:
-    wanted = sweep_fixtures()
-    for path in EVENTS.glob("sweep-*.json"):
-        path.unlink()
-    for name, event in wanted.items():
-        (EVENTS / f"{name}.json").write_text(text_of(event), encoding="utf-8")
-    print(f"{len(wanted)} fixtures in {EVENTS}")
+    write("sweep", sweep_fixtures())
     return 0
 
 
