@@ -42,7 +42,7 @@ MINUTE = timedelta(minutes=1)
 AFTER = 15 * MINUTE
 COOLDOWN = timedelta(hours=24)
 TABLES = ("CheckoutTable", "RegistryTable", "ShopperTable")
-PHONE, OTHER_PHONE = "9876543210", "9876543211"
+PHONE, OTHER_PHONE, THIRD_PHONE = "9876543210", "9876543211", "9876543212"
 EMAIL, CART = "asha@shop.example", "cart-1"
 
 
@@ -266,6 +266,16 @@ def test_what_one_checkout_has_told_connects_all_that_share_a_part_of_it(shop: S
     names = ("cart", "cart and phone", "phone and address", "address")
     assert {each.checkout_id for each in shop.order(cart_token=CART)} == set(names)
     assert shop.bought(*names) == set(names)
+
+
+def test_a_checkout_bought_before_still_connects_what_shares_a_part_of_it(shop: Shop) -> None:
+    shop.tell("before", cart_token=CART, phone=PHONE, completed=True)
+    shop.clock.now += timedelta(hours=1)
+    shop.tell("cart", cart_token=CART)
+    shop.tell("phone", phone=PHONE)
+    shop.clock.now += MINUTE
+    shop.tell("phone", phone=PHONE, completed=True)
+    assert shop.bought("cart", "phone") == {"cart", "phone"}
 
 
 def test_a_purchase_in_one_checkout_ends_the_shoppers_others(shop: Shop) -> None:
@@ -655,7 +665,6 @@ def test_what_a_checkout_that_is_held_back_connects_is_spoken_for_too(shop: Shop
     assert leave(shop, "c3", phone=OTHER_PHONE) is Suppression.COOLDOWN
 
 
-@pytest.mark.xfail(strict=True, reason="a checkout that waits does not yet speak for what it connects")
 def test_what_a_checkout_that_still_waits_connects_is_spoken_for_too(shop: Shop) -> None:
     """The phone was corrected in a second checkout; the first and the third are due before that."""
     shop.tell("c1", phone=PHONE)
@@ -666,6 +675,39 @@ def test_what_a_checkout_that_still_waits_connects_is_spoken_for_too(shop: Shop)
     shop.clock.now = NOW + AFTER + MINUTE
     shop.sweep()
     assert len(shop.told("c1", "c2", "c3")) == 1
+
+
+def test_phones_that_several_checkouts_connect_are_one_shopper(shop: Shop) -> None:
+    shop.tell("first", phone=PHONE)
+    shop.tell("last", phone=THIRD_PHONE)
+    shop.clock.now += MINUTE
+    for checkout_id, phones in (("c1", (PHONE, OTHER_PHONE)), ("c2", (OTHER_PHONE, THIRD_PHONE))):
+        for phone in phones:
+            shop.tell(checkout_id, phone=phone)
+    shop.clock.now = NOW + AFTER + MINUTE
+    shop.sweep()
+    assert len(shop.told("first", "last", "c1", "c2")) == 1
+
+
+def test_a_correction_that_nobody_was_told_of_still_ends_the_other_phones_checkout(shop: Shop) -> None:
+    shop.tell("c1", phone=PHONE)
+    shop.clock.now += MINUTE
+    shop.tell("c2", phone=PHONE)
+    shop.tell("c2", phone=OTHER_PHONE)
+    shop.clock.now += MINUTE
+    shop.order(phone=OTHER_PHONE)
+    assert shop.bought("c1", "c2") == {"c1", "c2"}
+
+
+def test_what_an_order_connects_is_spoken_for_by_the_message(shop: Shop) -> None:
+    assert leave(shop, "c1", cart_token=CART, email=EMAIL) is None
+    shop.clock.now += MINUTE
+    shop.order(cart_token=CART, phone=PHONE)
+    assert shop.load("c1").status is Status.RECOVERED
+    shop.clock.now += timedelta(hours=1)
+    assert leave(shop, "c2", phone=PHONE) is Suppression.COOLDOWN
+    shop.clock.now += COOLDOWN
+    assert leave(shop, "c3", phone=PHONE) is None
 
 
 def test_an_address_that_comes_along_is_spoken_for_by_the_message(shop: Shop) -> None:

@@ -119,6 +119,31 @@ def test_of_several_handles_the_latest_word_counts(table: ShopperTable) -> None:
     assert known == Shopper(told_at=NOW + 2 * SECOND, purchase=bought(NOW + SECOND, "later"))
 
 
+def test_who_has_one_of_connected_phones_is_known_by_all_of_them(table: ShopperTable) -> None:
+    table.told([PHONE], NOW)
+    table.connect([PHONE, OTHER_PHONE], NOW)
+    table.connect([OTHER_PHONE, "phone:3"], NOW)
+    known = table.known(["phone:3"])
+    assert known.shopper == Shopper(told_at=NOW)
+    assert set(known.handles) == set(known.versions) == {PHONE, OTHER_PHONE, "phone:3"}
+    assert table.known([EMAIL]).handles == (EMAIL,)
+
+
+def test_a_phone_that_is_everybodys_connects_only_so_many(table: ShopperTable) -> None:
+    for number in range(100, 200):
+        table.connect([PHONE, f"phone:{number}"], NOW)
+    known = table.known([PHONE, CART])
+    assert known.handles[:2] == (PHONE, CART)
+    assert 10 < len(known.handles) <= 32
+    assert claim(table, [PHONE, CART], NOW)()
+
+
+def test_a_claim_is_void_once_another_phone_is_connected(table: ShopperTable) -> None:
+    late = claim(table, [PHONE], NOW + SECOND)
+    table.connect([PHONE, OTHER_PHONE], NOW)
+    assert not late()
+
+
 def test_several_shoppers_are_known_apart(table: ShopperTable) -> None:
     table.remember([PHONE], bought(order_id="o-1"), NOW)
     table.told([OTHER_PHONE], NOW)

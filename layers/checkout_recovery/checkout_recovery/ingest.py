@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 from checkout_recovery.abandonment import Abandonments
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
-from checkout_recovery.checkout.merge import CLOCK_SKEW
 from checkout_recovery.checkout.order import Order
-from checkout_recovery.checkout.shopper import Purchase, only_emails
+from checkout_recovery.checkout.shopper import Purchase, emails_of
 from checkout_recovery.checkout.snapshot import Snapshot
 from checkout_recovery.errors import MalformedRequest, NotFound, Unauthenticated, Unavailable
 from checkout_recovery.providers import PROVIDERS
@@ -148,12 +147,12 @@ class Ingest:
                 written = self._write(store, checkout, changed, told, now)
             except Outdated as outdated:
                 checkout = outdated.current
-            except Contended:
-                pass
+                _pause(attempt)
+            except Contended:  # over the shopper: the checkout is as it was
+                _pause(attempt)
             else:
                 self._settle_others(store, written, told or written.purchase, now)
                 return Result("applied", written.checkout_id, written.sequence)
-            time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - hides nothing
         raise Unavailable("The checkout is being written by many at once.")
 
     def _write(
@@ -186,7 +185,7 @@ class Ingest:
         named = self._named_by(store_id, order)
         results = [self._apply(store, order.told_of(named), now)] if named else []
         settled = self._purchases.settle(store_id, handles, purchase, now, retention)
-        if not (results or settled.ended or settled.before) and (address := only_emails(handles)):
+        if not (results or settled.ended or settled.before) and (address := emails_of(handles)):
             # The parcel's phone, it may be: whoever has the address, whatever their phone.
             self._purchases.remember(address, purchase, now)
             settled = self._purchases.settle(store_id, address, purchase, now, retention)
@@ -233,10 +232,13 @@ def _purchase(before: Checkout, snapshot: Snapshot, now: datetime) -> Purchase |
     is_told = before.is_complete and details.order_id in (None, before.details.order_id)
     if is_told or not snapshot.completed:
         return None
-    time = details.completed_at or snapshot.event_time
-    if time is None or time > now + CLOCK_SKEW:
-        time = now
-    return Purchase(time=time, heard_at=now, order_id=details.order_id)
+    told_at = details.completed_at or snapshot.event_time
+    # However old: it has the clock of the provider's other snapshots.
+    return Purchase.told(told_at, now, details.order_id, within=timedelta.max)
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - hides nothing
 
 
 def _priced(snapshot: Snapshot, currency: str | None) -> Snapshot:

@@ -5,7 +5,7 @@ linked to its handles before purchases are looked for (`recognise`). So whicheve
 first.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from checkout_recovery.checkout.shopper import (
     identities,
     is_one_shopper,
     looked_up_by,
+    phones_of,
     written_under,
 )
 from checkout_recovery.checkout.snapshot import Details
@@ -76,7 +77,11 @@ class Purchases:
             return after
         known_by = (*before.handles, *new)[-_MAX_HANDLES:]
         after = after.model_copy(update={"handles": known_by})
-        self._shoppers.link(written_under(known_by), after.checkout_id, now, expires_at)
+        linked = written_under(before.handles)
+        links = [one for one in written_under(known_by) if one not in linked]
+        self._shoppers.link(links, after.checkout_id, now, expires_at)
+        if len(phones := phones_of(known_by)) > 1:
+            self._shoppers.connect(phones, now)
         shopper = self._shoppers.known(known_by).shopper
         if messaged := [at for at in (after.told_at, shopper.told_at) if at]:
             self._shoppers.told(known_by, max(messaged))
@@ -124,34 +129,41 @@ class Purchases:
         told = tuple(dict.fromkeys(handles))
         shopper = list(told)
         remembered, looked_at = set(written_under(told)), set[str]()
-        while len(settled.ended) < _MAX_SETTLED:
+        found: dict[str, Checkout] = {}
+        while len(found) < _MAX_SETTLED:
             one = next((each for each in looked_up_by(shopper) if each not in looked_at), None)
             if one is None:
                 break
             looked_at.add(one)
-            seen = {each.checkout_id for each in (*settled.ended, *settled.before)}
-            ids = [id_ for id_ in dict.fromkeys(self._shoppers.checkouts_of(one)) if id_ not in seen]
-            found = self._checkouts.load_all([(store_id, id_) for id_ in ids])
-            for key in ((store_id, id_) for id_ in ids):
-                checkout = found.get(key)
-                if checkout is None or not (
-                    is_one_shopper(told, checkout.handles) or is_one_shopper(shopper, checkout.handles)
-                ):
+            for checkout in self._linked(store_id, one, found):
+                if not (is_one_shopper(told, checkout.handles) or is_one_shopper(shopper, checkout.handles)):
                     continue
                 ended = self._end(checkout, purchase, now, retention)
+                found[checkout.checkout_id] = ended or checkout
                 if ended:
                     settled.ended.append(ended)
                 elif _is_of(checkout, purchase):
                     settled.before.append(checkout)
-                else:
-                    continue
-                # What a try before this one ended leads on to the others all the same.
                 more = [each for each in checkout.handles if each not in shopper]
                 if more and len(shopper) < _MAX_SHOPPER_HANDLES:
                     shopper += more
                     self._shoppers.remember(shopper, purchase, now, but=remembered)
                     remembered.update(written_under(shopper))
+        self._spread_told(found.values(), shopper)
         return settled
+
+    def _linked(self, store_id: str, handle: str, but: Collection[str]) -> list[Checkout]:
+        """The checkouts that have a handle, the newest link first, but those of these ids."""
+        ids = [one for one in dict.fromkeys(self._shoppers.checkouts_of(handle)) if one not in but]
+        loaded = self._checkouts.load_all([(store_id, one) for one in ids])
+        return [checkout for one in ids if (checkout := loaded.get((store_id, one)))]
+
+    def _spread_told(self, checkouts: Collection[Checkout], shopper: Sequence[str]) -> None:
+        """A purchase connects handles of which only some have heard that the shopper was told of."""
+        told = [(one.told_at, one.handles) for one in checkouts if one.told_at]
+        if told:
+            last, knew = max(told)
+            self._shoppers.told(shopper, last, but=written_under(knew))
 
     def _end(
         self, checkout: Checkout, purchase: Purchase, now: datetime, retention: timedelta

@@ -207,6 +207,14 @@ class TestRepetition:
         checkout = applied(NEW, telling(name="Asha"))
         assert checkout.apply(telling(name="Asha"), NOW, ABANDON_AFTER) is Unchanged.DUPLICATE
 
+    def test_the_same_telling_from_the_future_is_a_repetition(self) -> None:
+        """Also once its time has nearly come, and when others came between."""
+        ahead = telling(NOW + timedelta(minutes=30), name="Asha")
+        checkout = applied(NEW, ahead, telling(NOW + timedelta(minutes=31), name="Devi"))
+        for minutes in (1, 26, 40):
+            later = NOW + timedelta(minutes=minutes)
+            assert checkout.apply(ahead, later, ABANDON_AFTER) is Unchanged.DUPLICATE
+
     def test_the_same_content_under_a_new_event_id_is_a_sign_of_life(self) -> None:
         checkout = applied(NEW, telling(None, "evt_1", name="Asha"))
         later = applied(checkout, telling(None, "evt_2", name="Asha"), now=NOW + timedelta(minutes=5))

@@ -38,7 +38,14 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from checkout_recovery.checkout.event import Event, EventType, event_id
-from checkout_recovery.checkout.merge import CLOCK_SKEW, digest_of, merge, stamp_of, time_of
+from checkout_recovery.checkout.merge import (
+    CLOCK_SKEW,
+    digest_of,
+    is_from_the_future,
+    merge,
+    stamp_of,
+    time_of,
+)
 from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.checkout.shopper import SAME_PURCHASE, Purchase, Shopper, has_contact
 from checkout_recovery.checkout.snapshot import NOTHING, Details, Snapshot
@@ -167,8 +174,9 @@ class Checkout(BaseModel):
             "sequence": self.sequence + 1,
             "status": status,
             "created_at": self.created_at or now,
-            "seen": (self.seen + mark)[-REMEMBERED_EVENTS * _MARK_CHARS :],
         }
+        if _is_remembered(snapshot, now):
+            changes["seen"] = (self.seen + mark)[-REMEMBERED_EVENTS * _MARK_CHARS :]
         if newer:
             changes |= {
                 "newest": stamp,
@@ -437,9 +445,16 @@ def _event_type(
 
 def _mark(event: str | None, digest: str) -> str:
     """What is remembered of an applied event: its id with its content, so a reused id hides no news."""
-    if event is None:
-        return ""
     return blake2b(f"{event}\n{digest}".encode(), digest_size=_MARK_CHARS // 2).hexdigest()
+
+
+def _is_remembered(snapshot: Snapshot, now: datetime) -> bool:
+    """Whether a snapshot told again is known by its mark.
+
+    By its stamp it is where it says when it was; but a time from the future is not in the stamp.
+    """
+    time = snapshot.event_time
+    return snapshot.event_id is not None or (time is not None and is_from_the_future(time, now))
 
 
 def _earliest(held: datetime | None, told: datetime) -> datetime:

@@ -33,10 +33,15 @@ def stamp_of(snapshot: Snapshot, digest: str, now: datetime, newest: str) -> str
     Without an event time that can be believed, arrival decides: it is newer than all before it.
     """
     time, rank = snapshot.event_time, _RANK.get(snapshot.details.stage or "", 0)
-    if time is None or time > now + CLOCK_SKEW:
+    if time is None or is_from_the_future(time, now):
         time = max(now, time_of(newest) + timedelta(microseconds=1)) if newest else now
     moment = time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     return f"{moment}Z|{rank}|{digest}"
+
+
+def is_from_the_future(time: datetime, now: datetime) -> bool:
+    """Whether a time is further ahead than any provider's clock may be."""
+    return time > now + CLOCK_SKEW
 
 
 def time_of(stamp: str) -> datetime:

@@ -15,7 +15,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from checkout_recovery.checkout.merge import CLOCK_SKEW
+from checkout_recovery.checkout.merge import is_from_the_future
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import Details, Snapshot
 
@@ -52,15 +52,25 @@ class Purchase(BaseModel):
         return self.time != self.heard_at
 
     @classmethod
-    def told(cls, time: datetime | None, heard_at: datetime, order_id: str | None) -> Self:
-        """A purchase as an order tells it; a provider's snapshots have the same clock as its other ones.
+    def told(
+        cls,
+        time: datetime | None,
+        heard_at: datetime,
+        order_id: str | None,
+        within: timedelta = SAME_PURCHASE,
+    ) -> Self:
+        """A purchase as it is told. A time in the future is not believed, nor one too long ago.
 
-        A time in the future is not believed, and none of more than a week ago: shops tell of orders within
-        hours. What is heard of now may be of any checkout that was heard of before.
+        Args:
+            time: when it was, by its teller.
+            heard_at: when we heard of it, UTC; it counts from then where the time is not believed.
+            order_id: the shop's.
+            within: how long ago it may have been. Shops tell of orders within hours.
         """
-        earliest, latest = heard_at - SAME_PURCHASE, heard_at + CLOCK_SKEW
-        believed = time if time is not None and earliest <= time <= latest else heard_at
-        return cls(time=believed, heard_at=heard_at, order_id=order_id)
+        is_believed = (
+            time is not None and not is_from_the_future(time, heard_at) and heard_at - time <= within
+        )
+        return cls(time=time if time and is_believed else heard_at, heard_at=heard_at, order_id=order_id)
 
     def told_of(self, checkout_id: str) -> Snapshot:
         """The purchase as a telling of one of the shopper's checkouts."""
@@ -152,14 +162,14 @@ def handle(key: bytes, store_id: str, kind: Kind, identity: str) -> str:
 
 def written_under(handles: Collection[str]) -> tuple[str, ...]:
     """The handles under which what happens to a shopper is written down."""
-    if _has_phone(handles):
+    if phones_of(handles):
         return tuple(handles)
     return (*handles, *(_only(each) for each in handles if _kind(each) == Kind.EMAIL))
 
 
 def looked_up_by(handles: Collection[str]) -> tuple[str, ...]:
     """The handles under which is found what happened to the same shopper, wherever it was written down."""
-    if not _has_phone(handles):
+    if not phones_of(handles):
         return tuple(handles)
     return tuple(_only(each) if _kind(each) == Kind.EMAIL else each for each in handles)
 
@@ -169,16 +179,17 @@ def is_one_shopper(handles: Collection[str], others: Collection[str]) -> bool:
     shared = {_kind(each) for each in set(handles) & set(others)}
     if shared & {Kind.CART, Kind.PHONE}:
         return True
-    return Kind.EMAIL in shared and not (_has_phone(handles) and _has_phone(others))
+    return Kind.EMAIL in shared and not (phones_of(handles) and phones_of(others))
 
 
-def only_emails(handles: Collection[str]) -> tuple[str, ...]:
+def emails_of(handles: Collection[str]) -> tuple[str, ...]:
     """Those of the handles that are e-mail addresses."""
     return tuple(each for each in handles if _kind(each) == Kind.EMAIL)
 
 
-def _has_phone(handles: Collection[str]) -> bool:
-    return any(_kind(each) == Kind.PHONE for each in handles)
+def phones_of(handles: Collection[str]) -> tuple[str, ...]:
+    """Those of the handles that are phones."""
+    return tuple(each for each in handles if _kind(each) == Kind.PHONE)
 
 
 def _kind(one: str) -> str:

@@ -18,6 +18,7 @@ from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.errors import BrokenRecord, CheckoutRecoveryError, MalformedRequest, Unavailable
 from checkout_recovery.json_codec import parse_own
+from checkout_recovery.tables.batch import KEYS_A_READ, read_batch
 from checkout_recovery.tables.driver import driver_errors
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 MAX_DATA_BYTES = 380_000
 """DynamoDB takes 400 KB an item; the rest is for keys, event and indexes."""
-
-_KEYS_A_READ = 100
-_ROUNDS = 5
-"""How often what DynamoDB left unprocessed is asked again before the table counts as throttled."""
 
 _ATTRIBUTES = {"store_id", "checkout_id", "alias", "sequence", "event", "due_at"}
 
@@ -110,31 +107,17 @@ class CheckoutTable:
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        wanted = list(dict.fromkeys(keys))
+        wanted = ((self.table_name, self.key(*key)) for key in dict.fromkeys(keys))
         found: dict[tuple[str, str], Checkout | None] = {}
-        for start in range(0, len(wanted), _KEYS_A_READ):
-            for item in self._read(wanted[start : start + _KEYS_A_READ]):
-                key = item["store_id"]["S"], item["checkout_id"]["S"]
-                try:
-                    found[key] = decode(item)
-                except BrokenRecord:
-                    found[key] = None
+        for _, item in read_batch(self._client, wanted, self._sleep):
+            key = item["store_id"]["S"], item["checkout_id"]["S"]
+            try:
+                found[key] = decode(item)
+            except BrokenRecord:
+                found[key] = None
         return found
 
-    def _read(self, keys: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-        typed = [self.key(*key) for key in keys]
-        requests: Any = {self.table_name: {"Keys": typed, "ConsistentRead": True}}
-        for round_ in range(_ROUNDS):
-            with driver_errors():
-                answer = self._client.batch_get_item(RequestItems=requests)
-            yield from answer["Responses"].get(self.table_name, ())
-            requests = answer.get("UnprocessedKeys") or {}
-            if not requests:
-                return
-            self._sleep(0.05 * 2**round_)
-        raise Unavailable("The checkouts' table is throttled.")
-
-    def due(self, shard: int, now: datetime, page: int = _KEYS_A_READ) -> Iterator[list[Due]]:
+    def due(self, shard: int, now: datetime, page: int = KEYS_A_READ) -> Iterator[list[Due]]:
         """Yields the checkouts of one shard whose time has come, by pages, the longest due first.
 
         The index follows the table: what it names may have moved on, and what was written in the last second

@@ -2,13 +2,13 @@
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from checkout_recovery.errors import Unavailable
+from checkout_recovery.tables.batch import read_batch, write_batch
 from checkout_recovery.tables.driver import driver_errors
 
 if TYPE_CHECKING:
@@ -23,11 +23,6 @@ DELIVERY_ID = re.compile(r"dlv_[0-9a-f]{32}", re.ASCII)
 _PAGES = 4
 _ITEMS_A_PAGE = 500
 """Of how many entries, page by page, one call picks those that are asked for: some 450 bytes each."""
-
-_KEYS_A_READ = 100
-_ITEMS_A_WRITE = 25
-_ROUNDS = 5
-"""How often what DynamoDB left unprocessed is asked again before the table counts as throttled."""
 
 
 class State(StrEnum):
@@ -138,14 +133,13 @@ class DeliveryTable:
         recorded: set[str] = set()
         revisions: dict[str, int] = {}
         bought: set[tuple[str, str]] = set()
-        for chunk in _chunks(wanted, _KEYS_A_READ):
-            for table, item in self._read(chunk, projections):
-                if table == self.table_name:
-                    recorded.add(item["delivery_id"]["S"])
-                elif table == registry.table_name:
-                    revisions[item["store_id"]["S"]] = registry.revision_of(item)
-                elif checkouts.is_bought(item):
-                    bought.add((item["store_id"]["S"], item["checkout_id"]["S"]))
+        for table, item in read_batch(self._client, wanted, self._sleep, projections):
+            if table == self.table_name:
+                recorded.add(item["delivery_id"]["S"])
+            elif table == registry.table_name:
+                revisions[item["store_id"]["S"]] = registry.revision_of(item)
+            elif checkouts.is_bought(item):
+                bought.add((item["store_id"]["S"], item["checkout_id"]["S"]))
         return LogRead(frozenset(recorded), revisions, frozenset(bought))
 
     def load_all(self, keys: Sequence[tuple[str, str]]) -> list[DeliveryRecord]:
@@ -154,8 +148,8 @@ class DeliveryTable:
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        wanted = [(self.table_name, _key(*key)) for key in keys]
-        return [_decode(item) for chunk in _chunks(wanted, _KEYS_A_READ) for _, item in self._read(chunk, {})]
+        wanted = ((self.table_name, _key(*key)) for key in keys)
+        return [_decode(item) for _, item in read_batch(self._client, wanted, self._sleep)]
 
     def page(
         self,
@@ -220,47 +214,13 @@ class DeliveryTable:
             }
         return query
 
-    def _read(
-        self, wanted: Sequence[tuple[str, Mapping[str, Any]]], projections: Mapping[str, str]
-    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        requests: dict[str, Any] = {}
-        for table, key in wanted:
-            request: dict[str, Any] = {"Keys": [], "ConsistentRead": True}
-            if table in projections:
-                request["ProjectionExpression"] = projections[table]
-            requests.setdefault(table, request)["Keys"].append(key)
-        for round_ in range(_ROUNDS):
-            with driver_errors():
-                answer = self._client.batch_get_item(RequestItems=requests)
-            for table, items in answer["Responses"].items():
-                for item in items:
-                    yield table, item
-            requests = answer.get("UnprocessedKeys") or {}
-            if not requests:
-                return
-            self._sleep(0.05 * 2**round_)
-        raise Unavailable("The delivery log is throttled.")
-
     def record(self, records: Iterable[DeliveryRecord]) -> None:
         """Writes what happened; a later entry of a delivery replaces the earlier.
 
         Raises:
             Unavailable: DynamoDB is throttled or down; some of the records may be written.
         """
-        puts = [{"PutRequest": {"Item": _encode(record)}} for record in records]
-        for chunk in _chunks(puts, _ITEMS_A_WRITE):
-            self._write(chunk)
-
-    def _write(self, puts: Sequence[Any]) -> None:
-        left: Sequence[Any] = puts
-        for round_ in range(_ROUNDS):
-            with driver_errors():
-                answer = self._client.batch_write_item(RequestItems={self.table_name: left})
-            left = (answer.get("UnprocessedItems") or {}).get(self.table_name, [])
-            if not left:
-                return
-            self._sleep(0.05 * 2**round_)
-        raise Unavailable("The delivery log is throttled.")
+        write_batch(self._client, self.table_name, map(_encode, records), self._sleep)
 
 
 def _key(subscription_id: str, delivery_id: str) -> dict[str, Any]:
@@ -307,8 +267,3 @@ def _decode(item: Mapping[str, Any]) -> DeliveryRecord:
         recorded_at=datetime.fromisoformat(item["recorded_at"]["S"]),
         expires_at=datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC),
     )
-
-
-def _chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]

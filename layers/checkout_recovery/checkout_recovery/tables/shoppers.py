@@ -7,7 +7,7 @@ checkout that come at the same moment at least one finds the other. Keyed hashes
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from checkout_recovery.checkout.shopper import UNKNOWN, Purchase, Shopper, looked_up_by, written_under
 from checkout_recovery.errors import Unavailable
+from checkout_recovery.tables.batch import read_batch, write_batch
 from checkout_recovery.tables.driver import driver_errors
 
 if TYPE_CHECKING:
@@ -31,9 +32,13 @@ _RECORD = "shopper"
 _LINK = "checkout#"
 _LINKS_A_HANDLE = 100
 """How many of a handle's checkouts are looked at, newest first: one read; a shopper has one or two open."""
-_KEYS_A_READ = 100
-_ITEMS_A_WRITE = 25
 _ROUNDS = 5
+_MAX_OTHERS = 16
+"""With how many phones one is connected: a shop's own till number must not connect all its customers."""
+_MAX_HANDLES = 32
+"""Of one shopper, so that a transaction can hold a claim on each."""
+_NOTHING: Mapping[str, Any] = {}
+_ZERO = {"N": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +76,12 @@ class ShopperTable:
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        puts: Any = [
-            {
-                "PutRequest": {
-                    "Item": {
-                        "handle": {"S": handle},
-                        "item": {"S": f"{_LINK}{_milliseconds(now):013}#{checkout_id}"},
-                        "expires_at": {"N": str(int(expires_at.timestamp()))},
-                    }
-                }
-            }
-            for handle in handles
-        ]
-        for start in range(0, len(puts), _ITEMS_A_WRITE):
-            left = puts[start : start + _ITEMS_A_WRITE]
-            for round_ in range(_ROUNDS):
-                with driver_errors():
-                    answer = self._client.batch_write_item(RequestItems={self.table_name: left})
-                left = (answer.get("UnprocessedItems") or {}).get(self.table_name, [])
-                if not left:
-                    break
-                self._sleep(0.05 * 2**round_)
-            else:
-                raise Unavailable("The shoppers' table is throttled.")
+        item = {
+            "item": {"S": f"{_LINK}{_milliseconds(now):013}#{checkout_id}"},
+            "expires_at": {"N": str(int(expires_at.timestamp()))},
+        }
+        links = ({"handle": {"S": handle}, **item} for handle in handles)
+        write_batch(self._client, self.table_name, links, self._sleep)
 
     def checkouts_of(self, handle: str) -> list[str]:
         """Returns the ids of the checkouts that have a handle, the newest link first.
@@ -127,12 +115,29 @@ class ShopperTable:
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        looked_up = (looked_up_by(handles) for handles in shoppers.values())
-        wanted = list(dict.fromkeys(handle for handles in looked_up for handle in handles))
+        known_by = {name: tuple(handles) for name, handles in shoppers.items()}
         items: dict[str, Mapping[str, Any]] = {}
-        for start in range(0, len(wanted), _KEYS_A_READ):
-            items |= self._read(wanted[start : start + _KEYS_A_READ])
-        return {name: _known(handles, items) for name, handles in shoppers.items()}
+        while unread := {one for each in known_by.values() for one in looked_up_by(each)} - items.keys():
+            keys = ((self.table_name, _key(handle)) for handle in unread)
+            items |= dict.fromkeys(unread, _NOTHING)
+            items |= {item["handle"]["S"]: item for _, item in read_batch(self._client, keys, self._sleep)}
+            known_by = {name: _with_others(handles, items) for name, handles in known_by.items()}
+        return {name: _known(handles, items) for name, handles in known_by.items()}
+
+    def connect(self, phones: Collection[str], now: datetime) -> None:
+        """Says that one checkout has had these phones: whoever has one of them is known by the others too.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down.
+        """
+        values = {
+            ":phones": {"SS": sorted(phones)},
+            ":expires": {"N": str(int((now + KEPT).timestamp()))},
+            ":most": {"N": str(_MAX_OTHERS)},
+            ":one": {"N": "1"},
+        }
+        for phone in phones:
+            self._update(phone, _CONNECTED, "attribute_not_exists(phones) OR size(phones) < :most", values)
 
     def remember(
         self, handles: Iterable[str], purchase: Purchase, now: datetime, but: Collection[str] = ()
@@ -156,16 +161,23 @@ class ShopperTable:
             ":one": {"N": "1"},
         }
         for handle in (each for each in written_under(tuple(handles)) if each not in but):
-            self._update_if_later(handle, _BOUGHT, "bought_at <= :at", values)
+            self._update(handle, _BOUGHT, "attribute_not_exists(bought_at) OR bought_at <= :at", values)
 
-    def told(self, handles: Iterable[str], told_at: datetime) -> None:
+    def told(self, handles: Iterable[str], told_at: datetime, but: Collection[str] = ()) -> None:
         """Records under these handles that their shopper was told of, unless they were later.
+
+        Args:
+            handles: all of the shopper's.
+            told_at: when, UTC.
+            but: under which it is recorded already.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        for handle in written_under(tuple(handles)):
-            self._update_if_later(handle, _TOLD, "told_at < :told", _told_values(told_at))
+        for handle in (each for each in written_under(tuple(handles)) if each not in but):
+            self._update(
+                handle, _TOLD, "attribute_not_exists(told_at) OR told_at < :told", _told_values(told_at)
+            )
 
     def claims(self, known: Known, told_at: datetime) -> list[dict[str, Any]]:
         """The actions, of a transaction, that record an abandonment as told now.
@@ -194,8 +206,8 @@ class ShopperTable:
             update["ExpressionAttributeValues"] |= condition.get("ExpressionAttributeValues", {})
         return {"Update": update}
 
-    def _update_if_later(self, handle: str, update: str, later: str, values: Mapping[str, Any]) -> None:
-        name = later.partition(" ")[0]
+    def _update(self, handle: str, update: str, condition: str, values: Mapping[str, Any]) -> None:
+        """Updates a record where the condition holds; where it does not, that is as well."""
         for round_ in range(_ROUNDS):
             try:
                 with driver_errors():
@@ -203,39 +215,23 @@ class ShopperTable:
                         TableName=self.table_name,
                         Key=_key(handle),
                         UpdateExpression=update,
-                        ConditionExpression=f"attribute_not_exists({name}) OR {later}",
+                        ConditionExpression=condition,
                         ExpressionAttributeValues=values,
                     )
             except ClientError as error:
-                match error.response["Error"]["Code"]:
-                    case "ConditionalCheckFailedException":
-                        return
-                    case (
-                        "TransactionConflictException"
-                    ):  # an abandonment of the same shopper is being written
-                        self._sleep(0.02 * 2**round_)
-                        continue
-                raise
-            return
+                code = error.response["Error"]["Code"]
+                if code == "ConditionalCheckFailedException":
+                    return
+                if code != "TransactionConflictException":
+                    raise
+                self._sleep(0.02 * 2**round_)  # an abandonment of the same shopper is being written
+            else:
+                return
         raise Unavailable("The shopper is being written by many at once.")
-
-    def _read(self, handles: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        requests: Any = {
-            self.table_name: {"Keys": [_key(handle) for handle in handles], "ConsistentRead": True}
-        }
-        found: dict[str, Mapping[str, Any]] = {}
-        for round_ in range(_ROUNDS):
-            with driver_errors():
-                answer = self._client.batch_get_item(RequestItems=requests)
-            found |= {item["handle"]["S"]: item for item in answer["Responses"].get(self.table_name, ())}
-            requests = answer.get("UnprocessedKeys") or {}
-            if not requests:
-                return found
-            self._sleep(0.05 * 2**round_)
-        raise Unavailable("The shoppers' table is throttled.")
 
 
 _TOLD = "SET told_at = :told, expires_at = :expires ADD version :one"
+_CONNECTED = "SET expires_at = :expires ADD phones :phones, version :one"
 _BOUGHT = "SET purchase = :purchase, bought_at = :at, expires_at = :expires ADD version :one"
 
 
@@ -258,15 +254,19 @@ def _key(handle: str) -> dict[str, Any]:
     return {"handle": {"S": handle}, "item": {"S": _RECORD}}
 
 
-def _known(handles: Collection[str], items: Mapping[str, Mapping[str, Any]]) -> Known:
-    looked_up = looked_up_by(handles)
-    shoppers = [_shopper(items[handle]) for handle in looked_up if handle in items]
+def _with_others(handles: tuple[str, ...], items: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """The handles, and the phones that their records connect them with."""
+    records = (items[handle] for handle in looked_up_by(handles) if handle in items)
+    others = (phone for record in records if "phones" in record for phone in sorted(record["phones"]["SS"]))
+    return tuple(dict.fromkeys((*handles, *others)))[: max(_MAX_HANDLES, len(handles))]
+
+
+def _known(handles: tuple[str, ...], items: Mapping[str, Mapping[str, Any]]) -> Known:
+    records = {handle: items[handle] for handle in looked_up_by(handles)}
     return Known(
-        handles=tuple(handles),
-        shopper=reduce(Shopper.joined, shoppers, UNKNOWN),
-        versions={
-            handle: int(items[handle]["version"]["N"]) if handle in items else 0 for handle in looked_up
-        },
+        handles=handles,
+        shopper=reduce(Shopper.joined, map(_shopper, records.values()), UNKNOWN),
+        versions={handle: int(record.get("version", _ZERO)["N"]) for handle, record in records.items()},
     )
 
 

@@ -1,0 +1,90 @@
+"""DynamoDB's batches: as many calls as their limits ask for, and again for what was left unprocessed.
+
+Limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from checkout_recovery.errors import Unavailable
+from checkout_recovery.tables.driver import driver_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_Value = TypeVar("_Value")
+
+KEYS_A_READ = 100
+_ITEMS_A_WRITE = 25
+_ROUNDS = 5
+"""How often what DynamoDB left unprocessed is asked again before a table counts as throttled."""
+
+
+def read_batch(
+    client: "DynamoDBClient",
+    keys: Iterable[tuple[str, Mapping[str, Any]]],
+    sleep: Callable[[float], None],
+    projections: Mapping[str, str] | None = None,
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields the items that there are of these keys, in no order, each with its table's name.
+
+    Args:
+        client: DynamoDB's.
+        keys: a table's name and a typed key each; none twice.
+        sleep: waits these seconds before what was left is asked again.
+        projections: which attributes are read of a table; all where it names none.
+
+    Raises:
+        Unavailable: DynamoDB is throttled or down.
+    """
+    for chunk in _chunks(keys, KEYS_A_READ):
+        requests: dict[str, Any] = {}
+        for table, key in chunk:
+            request: dict[str, Any] = {"Keys": [], "ConsistentRead": True}
+            if projections and table in projections:
+                request["ProjectionExpression"] = projections[table]
+            requests.setdefault(table, request)["Keys"].append(key)
+        for round_ in range(_ROUNDS):
+            with driver_errors():
+                answer = client.batch_get_item(RequestItems=requests)
+            for table, items in answer["Responses"].items():
+                for item in items:
+                    yield table, item
+            requests = answer.get("UnprocessedKeys") or {}
+            if not requests:
+                break
+            sleep(0.05 * 2**round_)
+        else:
+            raise Unavailable("A table is throttled.")
+
+
+def write_batch(
+    client: "DynamoDBClient",
+    table_name: str,
+    items: Iterable[Mapping[str, Any]],
+    sleep: Callable[[float], None],
+) -> None:
+    """Puts typed items; none may be there twice.
+
+    Raises:
+        Unavailable: DynamoDB is throttled or down; some of the items may be written.
+    """
+    puts = ({"PutRequest": {"Item": item}} for item in items)
+    for chunk in _chunks(puts, _ITEMS_A_WRITE):
+        left: Any = chunk
+        for round_ in range(_ROUNDS):
+            with driver_errors():
+                answer = client.batch_write_item(RequestItems={table_name: left})
+            left = (answer.get("UnprocessedItems") or {}).get(table_name, [])
+            if not left:
+                break
+            sleep(0.05 * 2**round_)
+        else:
+            raise Unavailable("A table is throttled.")
+
+
+def _chunks(values: Iterable[_Value], size: int) -> Iterator[list[_Value]]:
+    rest = iter(values)
+    while chunk := list(islice(rest, size)):
+        yield chunk
