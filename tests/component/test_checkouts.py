@@ -254,6 +254,17 @@ def test_nothing_is_due_a_millisecond_early(table: CheckoutTable) -> None:
     assert [one.key for one in due(table, NOW + AFTER)] == [("my-store", "c1")]
 
 
+@pytest.mark.parametrize("microseconds", [1, 500, 999])
+def test_a_part_of_a_millisecond_makes_nothing_due_early(table: CheckoutTable, microseconds: int) -> None:
+    """The index counts milliseconds; written again and again, the time stays what it was."""
+    table.save(arrived("c1", NOW + timedelta(microseconds=microseconds)), EXPIRES)
+    due_at = NOW + AFTER + timedelta(milliseconds=1)
+    for _ in range(3):
+        read = table.load("my-store", "c1")
+        assert read.due_at == due_at
+        table.save(read.model_copy(update={"sequence": read.sequence + 1}), EXPIRES)
+
+
 def test_a_shard_is_read_by_pages_the_longest_due_first(table: CheckoutTable) -> None:
     arrivals = {f"c{number}": NOW - timedelta(seconds=number * 37 % 100) for number in range(60)}
     for checkout_id, at in arrivals.items():

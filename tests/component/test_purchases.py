@@ -326,6 +326,21 @@ def test_an_order_that_comes_again_a_day_later_ends_nothing_that_began_after_it(
     assert shop.bought("c1") == set()
 
 
+@pytest.mark.parametrize("contact", [{}, {"phone": PHONE}], ids=["nothing else", "the phone too"])
+def test_the_order_of_a_checkout_that_told_its_purchase_ends_nothing_that_began_after_it(
+    shop: Shop, contact: dict[str, str]
+) -> None:
+    """Its snapshot came first; the order names it, with its own id and date, hours later."""
+    shop.tell("c1", phone=PHONE, completed=True)
+    bought_at = shop.clock.now
+    shop.clock.now += timedelta(hours=1)
+    shop.tell("c2", phone=PHONE)
+    shop.clock.now += timedelta(hours=2)
+    shop.order(checkout_id="c1", completed_at=bought_at.isoformat(), **contact)
+    assert shop.bought("c1", "c2") == {"c1"}
+    assert shop.load("c1").details.order_id == "o-1"
+
+
 def test_what_a_bought_checkout_still_tells_ends_nothing_that_began_after_the_purchase(shop: Shop) -> None:
     shop.tell("c1", phone=PHONE, completed=True)
     shop.clock.now = NOW + timedelta(hours=23)

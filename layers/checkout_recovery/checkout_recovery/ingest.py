@@ -180,9 +180,11 @@ class Ingest:
         """Ends the checkout that an order names, or those that it is found to be of."""
         store_id, retention = store.store_id, self._retention(store)
         handles = self._purchases.handles(store_id, order.details)
-        purchase = self._purchases.first_told(handles, order.purchase(now))
-        self._purchases.remember(handles, purchase, now)
         named = self._named_by(store_id, order)
+        purchase = self._first_told(store_id, named, order) or self._purchases.first_told(
+            handles, order.purchase(now)
+        )
+        self._purchases.remember(handles, purchase, now)
         results = [self._apply(store, order.told_of(named), now)] if named else []
         settled = self._purchases.settle(store_id, handles, purchase, now, retention)
         if not (results or settled.ended or settled.before) and (address := emails_of(handles)):
@@ -198,6 +200,11 @@ class Ingest:
             else:
                 results.append(self._apply(store, first, now))
         return results
+
+    def _first_told(self, store_id: str, named: str | None, order: Order) -> Purchase | None:
+        """The purchase that an order tells of, where the checkout that it names has told of it before."""
+        checkout = self._checkouts.load(store_id, named) if named else None
+        return checkout.purchase if checkout and _tells_again(checkout, order.details.order_id) else None
 
     def _named_by(self, store_id: str, order: Order) -> str | None:
         """The checkout that an order names for sure: by our id, or by a token that a checkout has."""
@@ -229,12 +236,18 @@ class Ingest:
 def _purchase(before: Checkout, snapshot: Snapshot, now: datetime) -> Purchase | None:
     """The purchase that a snapshot is the first to tell, as it counts for the shopper's other checkouts."""
     details = snapshot.details
-    is_told = before.is_complete and details.order_id in (None, before.details.order_id)
-    if is_told or not snapshot.completed:
+    if not snapshot.completed or _tells_again(before, details.order_id):
         return None
     told_at = details.completed_at or snapshot.event_time
     # However old: it has the clock of the provider's other snapshots.
     return Purchase.told(told_at, now, details.order_id, within=timedelta.max)
+
+
+def _tells_again(before: Checkout, order_id: str | None) -> bool:
+    """Whether a purchase is the one that a checkout told before: it has one, unless two orders are named."""
+    return before.is_complete and (
+        None in (order_id, before.details.order_id) or order_id == before.details.order_id
+    )
 
 
 def _pause(attempt: int) -> None:

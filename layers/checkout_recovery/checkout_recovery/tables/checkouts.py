@@ -8,7 +8,7 @@ the zeros of ``170.00``, and one string costs a fraction of the CPU of a tree of
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_DATA_BYTES = 380_000
 """DynamoDB takes 400 KB an item; the rest is for keys, event and indexes."""
+
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 _ATTRIBUTES = {"store_id", "checkout_id", "alias", "sequence", "event", "due_at"}
 
@@ -130,7 +132,10 @@ class CheckoutTable:
             "TableName": self.table_name,
             "IndexName": "due",
             "KeyConditionExpression": "due_shard = :shard AND due_at <= :now",
-            "ExpressionAttributeValues": {":shard": {"S": str(shard)}, ":now": {"N": _milliseconds(now)}},
+            "ExpressionAttributeValues": {
+                ":shard": {"S": str(shard)},
+                ":now": {"N": str((now - _EPOCH) // _MILLISECOND)},
+            },
             "Limit": page,
         }
         while True:
@@ -248,7 +253,7 @@ def encode(checkout: Checkout, expires_at: datetime, due_shards: int) -> dict[st
         item["alias"] = {"S": checkout.alias}
     if checkout.due_at:
         item["due_shard"] = {"S": _shard(checkout, due_shards)}
-        item["due_at"] = {"N": _milliseconds(checkout.due_at)}
+        item["due_at"] = {"N": str(-((_EPOCH - checkout.due_at) // _MILLISECOND))}  # rounded up
     return item
 
 
@@ -272,10 +277,6 @@ def decode(item: Mapping[str, Any]) -> Checkout:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenRecord(f"not a checkout: {type(error).__name__}") from None
-
-
-def _milliseconds(time: datetime) -> str:
-    return str(int(time.timestamp() * 1000))
 
 
 def _time(milliseconds: str) -> datetime:
