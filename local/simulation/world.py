@@ -113,6 +113,7 @@ class World:
         self, client: "DynamoDBClient", tables: Mapping[str, str], day: Day, seed: int | str
     ) -> None:
         self._day = day
+        self._was_cut_off = False
         self._random = Random(f"{seed}/sweeps")  # noqa: S311 - a model, no secret
         self._shops = {shop.store_id: shop for shop in day.shops}
         self._written: list[Checkout] = []
@@ -197,7 +198,10 @@ class World:
         self._fan_out()
 
     def _look_for_abandoned(self) -> None:
-        left = self._random.randrange(4) if self._random.random() < _CUT_OFF else None
+        # Never two in a row: by then the oracle takes a checkout for missed.
+        is_cut_off = self._random.random() < _CUT_OFF and not self._was_cut_off
+        left = self._random.randrange(4) if is_cut_off else None
+        self._was_cut_off = is_cut_off
         self._run.sweeps += 1
         self._run.cut_off += left is not None
         for _ in range(2 if self._random.random() < _TWICE else 1):
