@@ -5,22 +5,44 @@ because CloudWatch bills each combination. Never a shopper's datum, a secret, a 
 """
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import MetricUnit, single_metric
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 logger = Logger()
 """Level and service come from the function's environment."""
 
 METRICS = {
+    # the sweep
     "Abandoned": MetricUnit.Count,  # checkouts that the sweep found abandoned, told or not
     "OldestDueSeconds": MetricUnit.Seconds,  # how long the longest due checkout had waited when it was found
     "SweepFailures": MetricUnit.Count,  # checkouts that a sweep could not decide, and that are still due
+    "CircuitsOpen": MetricUnit.Count,  # subscriptions whose circuit is open
+    # deliveries
+    "Events": MetricUnit.Count,  # what happened to checkouts, by event
+    "Deliveries": MetricUnit.Count,  # how deliveries stood after a run, by contract and outcome
+    "FirstAttemptMilliseconds": MetricUnit.Milliseconds,  # from an event to the end of its first attempt
+    "RetryAgeSeconds": MetricUnit.Seconds,  # from an event to the end of a later attempt
+    "ReceiverLatencyMilliseconds": MetricUnit.Milliseconds,  # of attempts that were answered
+    "Postponed": MetricUnit.Count,  # deliveries put off without an attempt, by reason
     "Suppressed": MetricUnit.Count,  # deliveries of abandonments that were held back, by reason
+    # subscriptions
+    "CircuitsOpened": MetricUnit.Count,
+    "CircuitsClosed": MetricUnit.Count,
+    "SubscriptionsDisabled": MetricUnit.Count,  # by reason
 }
 """Every metric that is emitted, with its unit."""
 
 
-def measure(metric: str, value: float, reason: str | None = None) -> None:
-    """Emits one value of a metric, in the namespace that the environment names (EMF, to the log)."""
-    with single_metric(name=metric, unit=METRICS[metric], value=value) as one:
-        if reason:
-            one.add_dimension(name="reason", value=reason)
+def measure(metric: str, *values: float, **dimensions: str) -> None:
+    """Emits values of a metric, in the namespace that the environment names (EMF, to the log).
+
+    Args:
+        metric: one of `METRICS`.
+        values: any number: a line has 100.
+        dimensions: each combination of them is billed as a metric of its own.
+    """
+    metrics = EphemeralMetrics()
+    for name, text in dimensions.items():
+        metrics.add_dimension(name=name, value=text)
+    for value in values:
+        metrics.add_metric(name=metric, unit=METRICS[metric], value=value)
+    metrics.flush_metrics()

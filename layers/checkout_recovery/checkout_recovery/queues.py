@@ -4,17 +4,22 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from checkout_recovery.errors import ProblemError, Unavailable
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from checkout_recovery.checkout.event import Event, EventType
+from checkout_recovery.errors import BrokenRecord, ProblemError, Unavailable
 from checkout_recovery.tables.driver import driver_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 _ENTRIES_A_CALL = 10
+MAX_DELAY = timedelta(minutes=15)
+"""SQS's own limit."""
 
 CREDENTIAL_HEADERS = frozenset(
     {
@@ -28,57 +33,96 @@ CREDENTIAL_HEADERS = frozenset(
 """Headers that prove who sent a request: a kept request has been checked, so they are not kept with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryMessage:
-    """A delivery to try again. Ids only: the checkout is read again when its time has come."""
+class Purpose(StrEnum):
+    """Why a delivery is in the queue."""
 
+    RETRY = "retry"
+    """An attempt failed, or could not be made: the same event is tried again while it matters."""
+    REPLAY = "replay"
+    """An operator wants the checkout sent as it stands, whether or not it has been delivered."""
+    RECOVER = "recover"
+    """As a replay, unless the checkout's newest event has been delivered."""
+
+
+class RetryMessage(BaseModel):
+    """A delivery to make later. Ids only: the checkout is read again when its time has come."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    version: Literal[2] = 2
+    purpose: Purpose = Purpose.RETRY
     store_id: str
     checkout_id: str
     subscription_id: str
     delivery_id: str
     event_id: str
-    event_type: str
+    event_type: EventType
+    event_time: AwareDatetime
     sequence: int
-    attempts: int
+    attempts: int = Field(ge=0)
     """How many have been made."""
     reason: str
-    """Why the last one failed."""
+    """Why the last one failed, or none was made."""
+    not_before: AwareDatetime
+    """When it is due. SQS holds a message for 15 minutes at most: longer waits hop."""
+    has_slot: bool = False
+    """Whether `not_before` is its turn under the subscription's rate limit."""
+
+    @property
+    def event(self) -> Event:
+        """What is to be told."""
+        return Event(id=self.event_id, type=self.event_type, time=self.event_time)
+
+    @classmethod
+    def read(cls, body: str) -> Self:
+        """Reads a message.
+
+        Raises:
+            BrokenRecord: this module did not write it.
+        """
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise BrokenRecord(f"not a retry message: {error.error_count()} faults") from None
 
 
 class RetryQueue:
-    """Where a failed delivery waits. A noisy subscription delays only itself: each is a message group."""
+    """Where deliveries wait. A noisy subscription delays only itself: each is a message group.
+
+    The dead-letter queue has the same messages: those of deliveries that were given up.
+    """
 
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self._client = client
         self._queue_url = queue_url
 
-    def send(self, messages: Sequence[tuple[RetryMessage, int]]) -> frozenset[str]:
-        """Queues messages, each with its delay in whole seconds (at most 900).
+    def send(self, messages: Sequence[RetryMessage], now: datetime) -> frozenset[str]:
+        """Queues messages, each until it is due or for as long as SQS can.
 
         Returns:
             The ids of the deliveries that SQS refused: they are not queued.
         """
         refused: set[str] = set()
         for start in range(0, len(messages), _ENTRIES_A_CALL):
-            refused |= self._send_chunk(messages[start : start + _ENTRIES_A_CALL])
+            refused |= self._send_chunk(messages[start : start + _ENTRIES_A_CALL], now)
         return frozenset(refused)
 
-    def _send_chunk(self, messages: Sequence[tuple[RetryMessage, int]]) -> set[str]:
+    def _send_chunk(self, messages: Sequence[RetryMessage], now: datetime) -> set[str]:
         entries: list[Any] = [
             {
                 "Id": str(index),
-                "MessageBody": _encode({"version": 1, **asdict(message)}),
-                "DelaySeconds": delay,
+                "MessageBody": _encode(message.model_dump(mode="json")),
+                "DelaySeconds": _delay(message, now),
                 "MessageGroupId": message.subscription_id,
             }
-            for index, (message, delay) in enumerate(messages)
+            for index, message in enumerate(messages)
         ]
         try:
             with driver_errors():
                 answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         except Unavailable:
-            return {message.delivery_id for message, _ in messages}
-        return {messages[int(entry["Id"])][0].delivery_id for entry in answer.get("Failed", ())}
+            return {message.delivery_id for message in messages}
+        return {messages[int(entry["Id"])].delivery_id for entry in answer.get("Failed", ())}
 
 
 class RejectedEvents:
@@ -117,6 +161,12 @@ class RejectedEvents:
         }
         with driver_errors():
             self._client.send_message(QueueUrl=self._queue_url, MessageBody=_encode(message))
+
+
+def _delay(message: RetryMessage, now: datetime) -> int:
+    """Whole seconds, rounded up: a message is never early but where SQS cannot hold it any longer."""
+    wait = min(max(message.not_before - now, timedelta()), MAX_DELAY)
+    return -(-wait // timedelta(seconds=1))
 
 
 def _encode(message: Mapping[str, Any]) -> str:

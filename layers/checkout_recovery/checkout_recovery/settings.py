@@ -23,7 +23,10 @@ class Settings:
     delivery_table: str = ""
     shopper_table: str = ""
     retry_queue_url: str = ""
+    dead_letter_queue_url: str = ""
+    stream_dead_letter_queue_url: str = ""
     rejected_events_queue_url: str = ""
+    notification_topic_arn: str = ""
     allow_local_targets: bool = False
     """Lets http:// and loopback receivers in. Only the local cloud sets it."""
     checkout_retention_days: int = 90
@@ -47,7 +50,10 @@ class Settings:
             delivery_table=environment.get("DELIVERY_TABLE", ""),
             shopper_table=environment.get("SHOPPER_TABLE", ""),
             retry_queue_url=environment.get("RETRY_QUEUE_URL", ""),
+            dead_letter_queue_url=environment.get("DEAD_LETTER_QUEUE_URL", ""),
+            stream_dead_letter_queue_url=environment.get("STREAM_DEAD_LETTER_QUEUE_URL", ""),
             rejected_events_queue_url=environment.get("REJECTED_EVENTS_QUEUE_URL", ""),
+            notification_topic_arn=environment.get("NOTIFICATION_TOPIC_ARN", ""),
             allow_local_targets=_flag(environment, "ALLOW_LOCAL_TARGETS"),
             checkout_retention_days=_count(environment, "CHECKOUT_RETENTION_DAYS", 90),
             delivery_retention_days=_count(environment, "DELIVERY_RETENTION_DAYS", 400),

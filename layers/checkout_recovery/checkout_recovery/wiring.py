@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from checkout_recovery.abandonment import Abandonments
+    from checkout_recovery.delivery.attempts import Attempts
     from checkout_recovery.delivery.fan_out import FanOut
     from checkout_recovery.delivery.look_up import LookUp
+    from checkout_recovery.delivery.retry import Retry
     from checkout_recovery.delivery.send import Limits, Sender
     from checkout_recovery.ingest import Ingest
+    from checkout_recovery.notifications import Notifications
     from checkout_recovery.queues import RetryQueue
     from checkout_recovery.secrets import Secrets
     from checkout_recovery.subscriptions.authorize import Authorize
@@ -119,6 +122,38 @@ def retry_queue() -> "RetryQueue":
 
 
 @functools.cache
+def dead_letters() -> "RetryQueue":
+    from checkout_recovery.queues import RetryQueue
+
+    return RetryQueue(_sqs(), settings().dead_letter_queue_url)
+
+
+@functools.cache
+def notifications() -> "Notifications":
+    from checkout_recovery.notifications import Notifications
+
+    return Notifications(boto3.client("sns", config=_CONFIG), settings().notification_topic_arn)
+
+
+def _attempts(sender: "Sender", *, probes: bool) -> "Attempts":
+    from checkout_recovery.delivery.attempts import Attempts
+    from checkout_recovery.delivery.circuits import Circuits
+    from checkout_recovery.tables.turns import Turns
+
+    return Attempts(
+        deliveries=deliveries(),
+        secrets=secrets(),
+        sender=sender,
+        turns=Turns(_dynamodb(), settings().registry_table),
+        circuits=Circuits(registry(), notifications, _now, probes=probes),
+        retry_queue=retry_queue(),
+        dead_letters=dead_letters(),
+        now=_now,
+        random=random.random,
+    )
+
+
+@functools.cache
 def shoppers() -> "ShopperTable":
     from checkout_recovery.tables.shoppers import ShopperTable
 
@@ -176,12 +211,26 @@ def fan_out() -> "FanOut":
         registry=registry(),
         checkouts=checkouts(),
         deliveries=deliveries(),
-        secrets=secrets(),
-        sender=sender(),
-        retry_queue=retry_queue(),
+        attempts=_attempts(sender(), probes=False),
         retention_days=settings().delivery_retention_days,
         now=_now,
-        random=random.random,
+    )
+
+
+@functools.cache
+def retry() -> "Retry":
+    from checkout_recovery.delivery.retry import Retry
+    from checkout_recovery.delivery.send import Limits
+
+    return Retry(
+        registry=registry(),
+        checkouts=checkouts(),
+        deliveries=deliveries(),
+        attempts=_attempts(_sender(Limits(attempt_seconds=15.0)), probes=True),
+        retry_queue=retry_queue(),
+        dead_letters=dead_letters(),
+        retention_days=settings().delivery_retention_days,
+        now=_now,
     )
 
 

@@ -1,6 +1,6 @@
 """Fan-out: events from the stream to every subscription that wants them.
 
-    plan ─► look up ─► render ─► sign and send ─► queue what failed ─► record
+    plan ─► look up ─► attempt (see `attempts`)
 
 What is held back is only recorded. An abandonment is looked up once more: one that has been bought since it
 was written, however late the stream brings it, is told to nobody.
@@ -11,27 +11,20 @@ own makes a record come again.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from checkout_recovery.checkout.lifecycle import Checkout, Suppression
+from checkout_recovery.delivery.attempts import Attempts, Due, Settled
 from checkout_recovery.delivery.plan import Delivery, plan
-from checkout_recovery.delivery.retry_policy import first_retry_delay
-from checkout_recovery.delivery.send import Failure, Outcome, Post, Sender
-from checkout_recovery.delivery.signed import signed_headers
-from checkout_recovery.observability import logger, measure
-from checkout_recovery.queues import RetryMessage, RetryQueue
-from checkout_recovery.secrets import Secret, Secrets, subscription_secret
+from checkout_recovery.observability import measure
+from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.tables.checkouts import CheckoutTable
-from checkout_recovery.tables.deliveries import DeliveryRecord, DeliveryTable, LogRead, State
+from checkout_recovery.tables.deliveries import DeliveryTable, LogRead, State
 from checkout_recovery.tables.registry import RegistryTable, Subscriptions
 
 _MAX_STORES = 1024
-
-Bodies = Mapping[tuple[str, str, str], bytes]
-"""Rendered bodies by event id, topic and version: one for all subscriptions of a contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +33,6 @@ class Arrival:
 
     record_id: str
     checkout: Checkout
-
-
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    """How a delivery stands after fan-out."""
-
-    delivery: Delivery
-    failure: str | None
-    """Its class; None where it is delivered."""
-    attempts: int = 0
-    status: int | None = None
-    latency_ms: int | None = None
 
 
 class FanOut:
@@ -63,22 +44,16 @@ class FanOut:
         registry: RegistryTable,
         checkouts: CheckoutTable,
         deliveries: DeliveryTable,
-        secrets: Secrets,
-        sender: Sender,
-        retry_queue: RetryQueue,
+        attempts: Attempts,
         retention_days: int,
         now: Callable[[], datetime],
-        random: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._checkouts = checkouts
         self._deliveries = deliveries
-        self._secrets = secrets
-        self._sender = sender
-        self._retry_queue = retry_queue
+        self._attempts = attempts
         self._retention_days = retention_days
         self._now = now
-        self._random = random
         self._known: OrderedDict[str, Subscriptions] = OrderedDict()
 
     def __call__(self, arrivals: Sequence[Arrival], budget_seconds: float) -> frozenset[str]:
@@ -95,23 +70,22 @@ class FanOut:
             Unavailable: DynamoDB is throttled or down: every record has to come again.
         """
         planned = self._due(arrivals)
-        suppressed = [delivery for delivery in planned if delivery.suppressed]
-        due = [delivery for delivery in planned if not delivery.suppressed]
-        bodies, broken_events = _render(due)
-        attempted = self._send([d for d in due if d.event.id not in broken_events], bodies, budget_seconds)
-        refused = self._queue([one for one in attempted if one.failure])
-        kept = [one for one in attempted if one.delivery.delivery_id not in refused]
-        self._record(kept + [Attempted(delivery, None) for delivery in suppressed])
-        _count(suppressed)
+        now = self._now()
+        suppressed = [
+            Settled(self._entry(delivery, now), State.SUPPRESSED, delivery.suppressed)
+            for delivery in planned
+            if delivery.suppressed
+        ]
+        due = [self._entry(delivery, now) for delivery in planned if not delivery.suppressed]
+        refused = self._attempts(due, self._open_circuits(arrivals), budget_seconds)
+        self._attempts.record(suppressed)
+        _count(arrivals)
         self._forget()
-        lost = broken_events | {
-            one.delivery.event.id for one in attempted if one.delivery.delivery_id in refused
-        }
-        return frozenset(
-            arrival.record_id
-            for arrival in arrivals
-            if arrival.checkout.event and arrival.checkout.event.id in lost
-        )
+        return _lost(arrivals, planned, refused)
+
+    def _open_circuits(self, arrivals: Iterable[Arrival]) -> dict[str, Circuit]:
+        stores = {arrival.checkout.store_id for arrival in arrivals}
+        return {key: circuit for store in stores for key, circuit in self._known[store].circuits.items()}
 
     def _due(self, arrivals: Sequence[Arrival]) -> list[Delivery]:
         """Plans with the subscriptions as remembered, and again where the look-up shows them changed."""
@@ -154,89 +128,10 @@ class FanOut:
                 planned[delivery.delivery_id] = delivery
         return list(planned.values())
 
-    def _send(self, due: Sequence[Delivery], bodies: Bodies, budget_seconds: float) -> list[Attempted]:
-        names = {d.subscription.subscription_id: _secret_name(d) for d in due}
-        versions = {_secret_name(d): d.subscription.key_version for d in due}
-        secrets = self._secrets.available(versions)
-        posts, attempted = [], []
-        for delivery in due:
-            secret = secrets.get(names[delivery.subscription.subscription_id])
-            if secret is None:
-                attempted.append(Attempted(delivery, "secret_unavailable"))
-            else:
-                body = bodies[_body_key(delivery)]
-                posts.append(self._post(delivery, secret, body))
-        by_id = {delivery.delivery_id: delivery for delivery in due}
-        outcomes = self._sender.send(posts, budget_seconds) if posts else []
-        return attempted + [_attempted(by_id[outcome.delivery_id], outcome) for outcome in outcomes]
-
-    def _post(self, delivery: Delivery, secret: Secret, body: bytes) -> Post:
-        return Post(
-            delivery.delivery_id,
-            delivery.subscription.subscription_id,
-            delivery.checkout.checkout_id,
-            delivery.subscription.callback_url,
-            partial(self._prepare, delivery, secret, body),
-        )
-
-    def _prepare(self, delivery: Delivery, secret: Secret, body: bytes) -> tuple[Mapping[str, str], bytes]:
-        headers = signed_headers(
-            delivery.contract,
-            delivery.subscription,
-            secret,
-            event_id=delivery.event.id,
-            delivery_id=delivery.delivery_id,
-            shop_url=delivery.shop_url,
-            sent_at=self._now(),
-            body=body,
-        )
-        return headers, body
-
-    def _queue(self, failed: Sequence[Attempted]) -> frozenset[str]:
-        """Queues failures; returns the delivery ids that SQS refused."""
-        for one in failed:
-            logger.warning(
-                "delivery failed",
-                extra={
-                    "store_id": one.delivery.checkout.store_id,
-                    "subscription_id": one.delivery.subscription.subscription_id,
-                    "delivery_id": one.delivery.delivery_id,
-                    "failure": one.failure,
-                    "status": one.status,
-                    "latency_ms": one.latency_ms,
-                },
-            )
-        refused = self._retry_queue.send([(_message(one), first_retry_delay(self._random)) for one in failed])
-        if refused:
-            logger.error("retry queue refused messages", extra={"refused": len(refused)})
-        return refused
-
-    def _record(self, attempted: Sequence[Attempted]) -> None:
-        now = self._now()
-        self._deliveries.record([self._entry(one, now) for one in attempted])
-        delivered = sum(one.failure is None and not one.delivery.suppressed for one in attempted)
-        logger.debug("events fanned out", extra={"deliveries": len(attempted), "delivered": delivered})
-
-    def _entry(self, one: Attempted, now: datetime) -> DeliveryRecord:
-        delivery = one.delivery
+    def _entry(self, delivery: Delivery, now: datetime) -> Due:
         settings = self._known[delivery.checkout.store_id].settings
         days = settings.delivery_retention_days or self._retention_days
-        return DeliveryRecord(
-            subscription_id=delivery.subscription.subscription_id,
-            delivery_id=delivery.delivery_id,
-            store_id=delivery.checkout.store_id,
-            checkout_id=delivery.checkout.checkout_id,
-            event_id=delivery.event.id,
-            event_type=delivery.event.type.value,
-            sequence=delivery.checkout.sequence,
-            state=_state(one),
-            attempts=one.attempts,
-            reason=one.failure or delivery.suppressed,
-            status=one.status,
-            latency_ms=one.latency_ms,
-            recorded_at=now,
-            expires_at=now + timedelta(days=days),
-        )
+        return Due(delivery, now + timedelta(days=days))
 
 
 def _unless_bought(delivery: Delivery, bought: frozenset[tuple[str, str]]) -> Delivery:
@@ -245,61 +140,19 @@ def _unless_bought(delivery: Delivery, bought: frozenset[tuple[str, str]]) -> De
     return delivery
 
 
-def _state(one: Attempted) -> State:
-    if one.delivery.suppressed:
-        return State.SUPPRESSED
-    return State.PENDING if one.failure else State.DELIVERED
-
-
-def _count(suppressed: Iterable[Delivery]) -> None:
-    for reason, count in Counter(delivery.suppressed for delivery in suppressed).items():
-        measure("Suppressed", count, reason)
-
-
-def _render(due: Iterable[Delivery]) -> tuple[Bodies, frozenset[str]]:
-    """Renders each event once a contract; returns the bodies, and the events that cannot be rendered."""
-    bodies: dict[tuple[str, str, str], bytes] = {}
-    broken: set[str] = set()
-    for delivery in due:
-        key = _body_key(delivery)
-        if key in bodies or delivery.event.id in broken:
-            continue
-        try:
-            bodies[key] = delivery.contract.render(delivery.checkout)
-        except Exception:  # noqa: BLE001 - one event that trips a contract must not keep the batch's others from leaving
-            logger.error(  # without the traceback, which could quote the shopper's data
-                "event cannot be rendered",
-                extra={"event_id": delivery.event.id, "topic": delivery.contract.topic},
-            )
-            broken.add(delivery.event.id)
-    return bodies, frozenset(broken)
-
-
-def _body_key(delivery: Delivery) -> tuple[str, str, str]:
-    return delivery.event.id, delivery.contract.topic, delivery.contract.version
-
-
-def _secret_name(delivery: Delivery) -> str:
-    return subscription_secret(delivery.checkout.store_id, delivery.subscription.subscription_id)
-
-
-def _attempted(delivery: Delivery, outcome: Outcome) -> Attempted:
-    if outcome.failure is Failure.DEFERRED:
-        return Attempted(delivery, outcome.failure.value)
-    failure = outcome.failure.value if outcome.failure else None
-    return Attempted(delivery, failure, 1, outcome.status, outcome.latency_ms)
-
-
-def _message(one: Attempted) -> RetryMessage:
-    delivery = one.delivery
-    return RetryMessage(
-        store_id=delivery.checkout.store_id,
-        checkout_id=delivery.checkout.checkout_id,
-        subscription_id=delivery.subscription.subscription_id,
-        delivery_id=delivery.delivery_id,
-        event_id=delivery.event.id,
-        event_type=delivery.event.type.value,
-        sequence=delivery.checkout.sequence,
-        attempts=one.attempts,
-        reason=one.failure or "",
+def _lost(
+    arrivals: Iterable[Arrival], planned: Iterable[Delivery], refused: Collection[str]
+) -> frozenset[str]:
+    """The records of deliveries that nothing is known of."""
+    events = {delivery.event.id for delivery in planned if delivery.delivery_id in refused}
+    return frozenset(
+        arrival.record_id
+        for arrival in arrivals
+        if arrival.checkout.event and arrival.checkout.event.id in events
     )
+
+
+def _count(arrivals: Iterable[Arrival]) -> None:
+    events = Counter(arrival.checkout.event.type for arrival in arrivals if arrival.checkout.event)
+    for event, count in events.items():
+        measure("Events", count, event=event.value)

@@ -73,14 +73,21 @@ def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[
         return  # nobody has heard of it: nobody has to hear that it is gone
     for subscription in subscriptions:
         if subscription.wants(event.type):
-            yield Delivery(
-                delivery_id(event, subscription.subscription_id),
-                checkout,
-                event,
-                subscription,
-                CONTRACTS[subscription.topic, subscription.version],
-                _suppression(checkout, event, subscription),
-            )
+            yield delivery_of(checkout, event, subscription)
+
+
+def delivery_of(checkout: Checkout, event: Event, subscription: Subscription) -> Delivery:
+    """The delivery of an event: what is told is the checkout as it stands."""
+    if checkout.event != event:
+        checkout = checkout.model_copy(update={"event": event})
+    return Delivery(
+        delivery_id(event, subscription.subscription_id),
+        checkout,
+        event,
+        subscription,
+        CONTRACTS[subscription.topic, subscription.version],
+        _suppression(checkout, event, subscription),
+    )
 
 
 def _suppression(checkout: Checkout, event: Event, subscription: Subscription) -> Suppression | None:

@@ -1,15 +1,74 @@
-"""When a delivery that failed is tried again. Pure: a function of what happened and of chance."""
+"""What follows an attempt that failed. Pure: a function of the attempt, the event, the time and chance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-FIRST_RETRY_SECONDS = 5
-_JITTER = 0.5
+from checkout_recovery.checkout.event import Event, EventType
+from checkout_recovery.delivery.send import Failure, Outcome
+from checkout_recovery.tables.deliveries import State
+
+SCHEDULE = tuple(
+    timedelta(seconds=seconds) for seconds in (5, 60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 28_800)
+)
+"""How long after each failed attempt the next one is made, at least."""
+JITTER = 0.25
+"""How much of a wait is added to it at most."""
+MAX_RETRY_AFTER = timedelta(hours=6)
+"""How long a receiver may ask us to wait."""
+EXPIRES_AFTER: Mapping[EventType, timedelta] = {
+    EventType.CREATED: timedelta(hours=6),
+    EventType.UPDATED: timedelta(hours=6),
+    EventType.RESUMED: timedelta(hours=6),
+    EventType.ABANDONED: timedelta(hours=24),
+    EventType.COMPLETED: timedelta(hours=72),
+    EventType.RECOVERED: timedelta(hours=72),
+}
+"""How long after an event it may still be told: an old snapshot helps nobody, a purchase always matters."""
+
+GONE = "gone"
+"""The receiver answered 410: it wants no more of this subscription."""
+_GONE_STATUS = 410
 
 
-def first_retry_delay(random: Callable[[], float]) -> int:
-    """Returns the whole seconds until the second attempt; jitter only adds.
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A delivery that is not tried again by itself."""
+
+    state: State
+    reason: str
+
+
+def after_failure(
+    outcome: Outcome, attempts: int, event: Event, now: datetime, random: Callable[[], float]
+) -> datetime | Ended:
+    """Says when the next attempt is due, or why there is none.
 
     Args:
+        outcome: of the attempt that failed; not of one that was deferred.
+        attempts: how many have been made, this one included.
+        event: what is delivered.
+        now: UTC.
         random: gives numbers in [0, 1).
     """
-    return FIRST_RETRY_SECONDS + round(FIRST_RETRY_SECONDS * _JITTER * random())
+    reason = failure_of(outcome)
+    if reason == GONE:
+        return Ended(State.EXHAUSTED, GONE)
+    if attempts > len(SCHEDULE):
+        return Ended(State.EXHAUSTED, reason)
+    asked = min(timedelta(seconds=outcome.retry_after or 0), MAX_RETRY_AFTER)
+    wait = max(SCHEDULE[attempts - 1], asked)
+    due = now + wait * (1 + JITTER * random())
+    return Ended(State.EXPIRED, reason) if due > expires_at(event) else due
+
+
+def expires_at(event: Event) -> datetime:
+    """Until when an event may be told."""
+    return event.time + EXPIRES_AFTER[event.type]
+
+
+def failure_of(outcome: Outcome) -> str:
+    """A failure's class, as the delivery log has it."""
+    if outcome.status == _GONE_STATUS:
+        return GONE
+    return (outcome.failure or Failure.HTTP).value

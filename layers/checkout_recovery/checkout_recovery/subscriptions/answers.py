@@ -68,6 +68,8 @@ class SubscriptionAnswer(Answer):
     """Whose abandonments it is told of."""
     requires: list[Required]
     """Details without which it is not told of an abandonment."""
+    rate_limit_per_second: int | None
+    """How many events a second it is sent at most."""
     paused: bool
     recipe: Recipe | None
     header_names: list[str]
@@ -90,6 +92,7 @@ class SubscriptionAnswer(Answer):
             events=list(subscription.events),
             consent=subscription.consent,
             requires=list(subscription.requires),
+            rate_limit_per_second=subscription.rate_limit_per_second,
             paused=subscription.paused,
             recipe=subscription.recipe,
             header_names=list(subscription.header_names),
@@ -111,6 +114,18 @@ class SubscriptionPage(Answer):
     """Asks for the next page; null on the last."""
 
 
+class AttemptAnswer(Answer):
+    """One attempt; nothing of what was sent or answered."""
+
+    at: datetime
+    """When it ended."""
+    failure: str | None
+    """What went wrong, in a word; null where it was delivered."""
+    status: int | None
+    """The receiver's HTTP status; null where it did not answer."""
+    latency_ms: int
+
+
 class DeliveryAnswer(Answer):
     """What became of a delivery; nothing of what was sent or answered."""
 
@@ -130,6 +145,8 @@ class DeliveryAnswer(Answer):
     """The receiver's last HTTP status; null where it did not answer."""
     latency_ms: int | None
     """How long the last attempt took."""
+    history: list[AttemptAnswer]
+    """The last attempts, newest last; sixteen at most."""
     recorded_at: datetime
 
     @classmethod
@@ -146,6 +163,10 @@ class DeliveryAnswer(Answer):
             attempts=record.attempts,
             status=record.status,
             latency_ms=record.latency_ms,
+            history=[
+                AttemptAnswer(at=one.at, failure=one.failure, status=one.status, latency_ms=one.latency_ms)
+                for one in record.history
+            ],
             recorded_at=record.recorded_at,
         )
 

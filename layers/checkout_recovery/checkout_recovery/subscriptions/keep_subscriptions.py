@@ -79,6 +79,7 @@ class SubscriptionKeeper:
             events=_in_order(contract, request.events or contract.events),
             consent=request.consent,
             requires=_once_each(request.requires),
+            rate_limit_per_second=request.rate_limit_per_second,
             recipe=request.recipe or (Recipe.BASE64_BODY if _has_recipe(contract) else None),
             header_names=tuple(request.headers),
             key_version=next_version(0, now),

@@ -35,6 +35,7 @@ Events = Annotated[list[Annotated[EventType, Field(strict=False)]], Field(min_le
 GivenRecipe = Annotated[Recipe, Field(strict=False)]
 GivenConsent = Annotated[ConsentRule, Field(strict=False)]
 Requirements = Annotated[list[Annotated[Required, Field(strict=False)]], Field(max_length=20)]
+RateLimit = Annotated[int, Field(ge=1, le=1000)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 SecretText = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[!-~]+( [!-~]+)*$")]
 
@@ -69,6 +70,8 @@ class SubscriptionRequest(Request):
     """Whose abandonments it is told of: of all who have not refused messages, or of those who have agreed."""
     requires: Requirements = []
     """Details without which it is not told of an abandonment."""
+    rate_limit_per_second: RateLimit | None = None
+    """How many events a second it is sent at most; without a limit by default."""
 
 
 class SubscriptionChange(Request):
@@ -80,6 +83,8 @@ class SubscriptionChange(Request):
     events: Events = Field(default_factory=list)
     consent: GivenConsent = Field(default_factory=lambda: ConsentRule.NOT_DENIED)
     requires: Requirements = Field(default_factory=list)
+    rate_limit_per_second: RateLimit | None = None
+    """Null takes the limit away."""
 
 
 class RotateRequest(Request):

@@ -51,6 +51,8 @@ class Subscription:
     events: tuple[EventType, ...]
     consent: ConsentRule = ConsentRule.NOT_DENIED
     requires: tuple[Required, ...] = ()
+    rate_limit_per_second: int | None = None
+    """How many events a second it is sent at most; None without a limit."""
     paused: bool = False
     recipe: Recipe | None = None
     """How the contract's own signature is made, where it leaves a choice."""

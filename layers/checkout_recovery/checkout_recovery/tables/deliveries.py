@@ -1,5 +1,6 @@
 """DeliveryTable: what happened to each delivery. Ids, states and figures; nothing of the shopper's."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 DELIVERY_ID = re.compile(r"dlv_[0-9a-f]{32}", re.ASCII)
 """Its first 12 digits are the event's time in milliseconds (see `delivery.plan`), so that ids sort by it."""
 
+MAX_HISTORY = 16
+
 _PAGES = 4
 _ITEMS_A_PAGE = 500
 """Of how many entries, page by page, one call picks those that are asked for: some 450 bytes each."""
@@ -31,8 +34,31 @@ class State(StrEnum):
     PENDING = "pending"
     """Not delivered yet; the RetryQueue has it."""
     DELIVERED = "delivered"
+    SUPERSEDED = "superseded"
+    """Not sent any more: the checkout has moved on, and what matters now is another delivery's."""
     SUPPRESSED = "suppressed"
     """Not sent, and never will be; the reason says why."""
+    EXPIRED = "expired"
+    """Not delivered while it mattered; the dead-letter queue has it."""
+    EXHAUSTED = "exhausted"
+    """Given up after the last attempt; the dead-letter queue has it."""
+
+
+FAILED = (State.EXPIRED, State.EXHAUSTED)
+"""What an operator may want sent after all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt: nothing of what was sent or answered but the status."""
+
+    at: datetime
+    """When it ended, UTC."""
+    failure: str | None
+    """Its class; None where it was delivered."""
+    status: int | None
+    """The receiver's HTTP status; None where it did not answer."""
+    latency_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +81,8 @@ class DeliveryRecord:
     """The receiver's last HTTP status."""
     latency_ms: int | None
     """How long the last attempt took."""
+    history: tuple[Attempt, ...] = ()
+    """The last attempts, newest last: `MAX_HISTORY` at most."""
     recorded_at: datetime
     expires_at: datetime
 
@@ -247,7 +275,20 @@ def _encode(record: DeliveryRecord) -> dict[str, Any]:
         item["status"] = {"N": str(record.status)}
     if record.latency_ms is not None:
         item["latency_ms"] = {"N": str(record.latency_ms)}
+    if record.history:
+        item["history"] = {"S": _encode_history(record.history[-MAX_HISTORY:])}
     return item
+
+
+def _encode_history(history: Iterable[Attempt]) -> str:
+    return json.dumps([(one.at.isoformat(), one.failure, one.status, one.latency_ms) for one in history])
+
+
+def _decode_history(text: str) -> tuple[Attempt, ...]:
+    return tuple(
+        Attempt(datetime.fromisoformat(at), failure, status, latency_ms)
+        for at, failure, status, latency_ms in json.loads(text)
+    )
 
 
 def _decode(item: Mapping[str, Any]) -> DeliveryRecord:
@@ -264,6 +305,7 @@ def _decode(item: Mapping[str, Any]) -> DeliveryRecord:
         reason=item["reason"]["S"] if "reason" in item else None,
         status=int(item["status"]["N"]) if "status" in item else None,
         latency_ms=int(item["latency_ms"]["N"]) if "latency_ms" in item else None,
+        history=_decode_history(item["history"]["S"]) if "history" in item else (),
         recorded_at=datetime.fromisoformat(item["recorded_at"]["S"]),
         expires_at=datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC),
     )

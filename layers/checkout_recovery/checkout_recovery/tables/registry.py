@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.errors import Conflict, NotFound, Unavailable
 from checkout_recovery.signing import Recipe
+from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import STORE_ID, ProviderSettings, Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.codec import decode, decode_item, encode, encode_item
@@ -32,6 +33,9 @@ MAX_SUBSCRIPTIONS = 100
 
 
 _SUBSCRIPTION = "subscription#"
+_CIRCUIT = "circuit#"
+_OPEN_CIRCUITS = "#circuits"
+"""A partition that names every open circuit of the stack: no store can be called so."""
 _TRIES = 5
 _TRANSACTION_ACTIONS = 100  # DynamoDB's limit
 
@@ -43,6 +47,8 @@ class Subscriptions:
     revision: int
     items: tuple[Subscription, ...]
     settings: StoreSettings = field(default_factory=StoreSettings)
+    circuits: Mapping[str, Circuit] = field(default_factory=dict)
+    """The circuits that are open, by subscription."""
 
 
 class RegistryTable:
@@ -141,11 +147,23 @@ class RegistryTable:
     def subscriptions(self, store_id: str) -> Subscriptions:
         """Reads a store's subscriptions, oldest first; none, at revision 0, where there is no such store."""
         items = list(self._query(store_id))
-        # The store's own item sorts before its subscriptions.
-        if not items or items[0]["kind_id"]["S"] != _STORE:
+        own = next((item for item in items if item["kind_id"]["S"] == _STORE), None)
+        if own is None:
             return Subscriptions(0, ())
-        store = _store(items[0])
-        return Subscriptions(store.revision, tuple(map(_subscription, items[1:])), store.settings)
+        store = _store(own)
+        kinds = [item["kind_id"]["S"] for item in items]
+        subscriptions = (
+            item for item, kind in zip(items, kinds, strict=True) if kind.startswith(_SUBSCRIPTION)
+        )
+        circuits = (
+            _circuit(item) for item, kind in zip(items, kinds, strict=True) if kind.startswith(_CIRCUIT)
+        )
+        return Subscriptions(
+            store.revision,
+            tuple(map(_subscription, subscriptions)),
+            store.settings,
+            {circuit.subscription_id: circuit for circuit in circuits},
+        )
 
     def subscription_ids(self, store_id: str) -> list[str]:
         """Names a store's subscriptions even where the store itself is gone."""
@@ -206,25 +224,76 @@ class RegistryTable:
                 "ConditionExpression": "attribute_exists(store_id)",
             }
         }
-        try:
-            self._transact([self._revise(store_id, -1), delete])
-        except Conflict:
-            return False
-        return True
+        circuit = self._circuit_deletes(store_id, subscription_id)
+        return self._changes([self._revise(store_id, -1), delete, *circuit])
 
     def delete_subscriptions(self, store_id: str, subscription_ids: Sequence[str]) -> None:
         """Clears away the subscriptions of a store that is gone."""
         deletes = [
-            {
-                "Delete": {
-                    "TableName": self.table_name,
-                    "Key": self._key(store_id, _SUBSCRIPTION + subscription_id),
-                }
-            }
+            delete
             for subscription_id in subscription_ids
+            for delete in (
+                {
+                    "Delete": {
+                        "TableName": self.table_name,
+                        "Key": self._key(store_id, _SUBSCRIPTION + subscription_id),
+                    }
+                },
+                *self._circuit_deletes(store_id, subscription_id),
+            )
         ]
         for start in range(0, len(deletes), _TRANSACTION_ACTIONS):
             self._transact(deletes[start : start + _TRANSACTION_ACTIONS])
+
+    def put_circuit(self, before: Circuit | None, after: Circuit) -> bool:
+        """Opens a circuit, or claims a probe of one; returns whether nobody else did it first.
+
+        Raises:
+            Unavailable: the table is throttled, down or too busy.
+        """
+        put: dict[str, Any] = {"TableName": self.table_name, "Item": _circuit_item(after)}
+        if before is None:
+            put["ConditionExpression"] = "attribute_not_exists(store_id)"
+        else:
+            put["ConditionExpression"] = "probe_at = :before"
+            put["ExpressionAttributeValues"] = {":before": encode(before.probe_at.isoformat())}
+        named = {"store_id": _OPEN_CIRCUITS, "kind_id": after.subscription_id, "of_store": after.store_id}
+        return self._changes(
+            [
+                self._revise(after.store_id, 0),
+                {"Put": put},
+                {"Put": {"TableName": self.table_name, "Item": encode_item(named)}},
+            ]
+        )
+
+    def close_circuit(self, circuit: Circuit) -> bool:
+        """Closes a circuit; returns whether it was open.
+
+        Raises:
+            Unavailable: the table is throttled, down or too busy.
+        """
+        own, named = self._circuit_deletes(circuit.store_id, circuit.subscription_id)
+        own["Delete"]["ConditionExpression"] = "attribute_exists(store_id)"
+        return self._changes([self._revise(circuit.store_id, 0), own, named])
+
+    def open_circuits(self) -> list[tuple[str, str]]:
+        """Names the stack's open circuits: (store_id, subscription_id) of each.
+
+        Raises:
+            Unavailable: the table is throttled or down.
+        """
+        return [(item["of_store"]["S"], item["kind_id"]["S"]) for item in self._query(_OPEN_CIRCUITS)]
+
+    def _changes(self, actions: list[dict[str, Any]]) -> bool:
+        try:
+            self._transact(actions)
+        except Conflict:
+            return False
+        return True
+
+    def _circuit_deletes(self, store_id: str, subscription_id: str) -> list[dict[str, Any]]:
+        keys = (self._key(store_id, _CIRCUIT + subscription_id), self._key(_OPEN_CIRCUITS, subscription_id))
+        return [{"Delete": {"TableName": self.table_name, "Key": key}} for key in keys]
 
     def store_key(self, store_id: str) -> dict[str, Any]:
         """The typed key of a store's item, to read its revision together with other items."""
@@ -407,6 +476,7 @@ def _subscription_item(subscription: Subscription) -> dict[str, Any]:
             "events": [event.value for event in subscription.events],
             "consent": subscription.consent.value,
             "requires": [required.value for required in subscription.requires],
+            "rate_limit_per_second": subscription.rate_limit_per_second,
             "paused": subscription.paused,
             "recipe": subscription.recipe.value if subscription.recipe else None,
             "header_names": list(subscription.header_names),
@@ -432,6 +502,7 @@ def _subscription(item: Mapping[str, Any]) -> Subscription:
         events=tuple(map(EventType, fields["events"])),
         consent=ConsentRule(fields.get("consent", ConsentRule.NOT_DENIED)),
         requires=tuple(map(Required, fields.get("requires", ()))),
+        rate_limit_per_second=fields.get("rate_limit_per_second"),
         paused=fields["paused"],
         recipe=Recipe(recipe) if recipe else None,
         header_names=tuple(fields["header_names"]),
@@ -440,4 +511,29 @@ def _subscription(item: Mapping[str, Any]) -> Subscription:
         disabled_reason=fields.get("disabled_reason"),
         created_at=datetime.fromisoformat(fields["created_at"]),
         updated_at=datetime.fromisoformat(fields["updated_at"]),
+    )
+
+
+def _circuit_item(circuit: Circuit) -> dict[str, Any]:
+    return encode_item(
+        {
+            "store_id": circuit.store_id,
+            "kind_id": _CIRCUIT + circuit.subscription_id,
+            "failing_since": circuit.failing_since.isoformat(),
+            "probe_at": circuit.probe_at.isoformat(),
+            "wait_seconds": int(circuit.wait.total_seconds()),
+            "is_told": circuit.is_told,
+        }
+    )
+
+
+def _circuit(item: Mapping[str, Any]) -> Circuit:
+    fields = decode_item(item)
+    return Circuit(
+        store_id=fields["store_id"],
+        subscription_id=fields["kind_id"].removeprefix(_CIRCUIT),
+        failing_since=datetime.fromisoformat(fields["failing_since"]),
+        probe_at=datetime.fromisoformat(fields["probe_at"]),
+        wait=timedelta(seconds=fields["wait_seconds"]),
+        is_told=fields["is_told"],
     )

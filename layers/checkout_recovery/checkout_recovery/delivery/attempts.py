@@ -1,0 +1,376 @@
+"""Attempts: deliveries that are due, sent now, and what follows from how each ended.
+
+    hold back ─► sign and send ─► queue what is to come later ─► record ─► circuits
+
+Fan-out's first attempts and the later ones of `retry` go the same way. An attempt that failed goes to the
+RetryQueue, a delivery that is given up to the dead-letter queue, and both before the log says so: what is
+queued and not recorded is at worst sent twice, what is recorded and not queued would be lost.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from checkout_recovery.delivery.circuits import Circuits
+from checkout_recovery.delivery.plan import Delivery
+from checkout_recovery.delivery.retry_policy import SCHEDULE, Ended, after_failure, failure_of
+from checkout_recovery.delivery.send import Failure, Outcome, Post, Sender
+from checkout_recovery.delivery.signed import signed_headers
+from checkout_recovery.errors import Unavailable
+from checkout_recovery.observability import logger, measure
+from checkout_recovery.queues import RetryMessage, RetryQueue
+from checkout_recovery.secrets import Secret, Secrets, subscription_secret
+from checkout_recovery.subscriptions.circuit import Circuit
+from checkout_recovery.tables.deliveries import Attempt, DeliveryRecord, DeliveryTable, State
+from checkout_recovery.tables.turns import Turns
+
+_SOON = timedelta(seconds=1)
+"""Turns that come within it are taken at once."""
+_SECRET_WAIT = timedelta(seconds=30)
+
+CIRCUIT_OPEN = "circuit_open"
+RATE_LIMITED = "rate_limited"
+SECRET_UNAVAILABLE = "secret_unavailable"  # noqa: S105 - a reason, no secret
+
+Bodies = Mapping[tuple[str, str, str], bytes]
+"""Rendered bodies by event id, topic and version: one for all subscriptions of a contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery whose time has come."""
+
+    delivery: Delivery
+    expires_at: datetime
+    """When its entry in the log may be deleted."""
+    attempts: int = 0
+    """How many have been made."""
+    history: tuple[Attempt, ...] = ()
+    has_slot: bool = False
+    """Whether it has its turn under the subscription's rate limit already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a delivery stands after this run."""
+
+    due: Due
+    state: State
+    reason: str | None = None
+    not_before: datetime | None = None
+    """When it is tried again; None where it is not, and where that is now."""
+    has_slot: bool = False
+    last: Attempt | None = None
+    """The attempt of this run; None where none was made."""
+
+
+class Attempts:
+    """Collaborators are arguments."""
+
+    def __init__(
+        self,
+        *,
+        deliveries: DeliveryTable,
+        secrets: Secrets,
+        sender: Sender,
+        turns: Turns,
+        circuits: Circuits,
+        retry_queue: RetryQueue,
+        dead_letters: RetryQueue,
+        now: Callable[[], datetime],
+        random: Callable[[], float],
+    ) -> None:
+        self._deliveries = deliveries
+        self._secrets = secrets
+        self._sender = sender
+        self._turns = turns
+        self._circuits = circuits
+        self._retry_queue = retry_queue
+        self._dead_letters = dead_letters
+        self._now = now
+        self._random = random
+
+    def __call__(
+        self, dues: Sequence[Due], open_circuits: Mapping[str, Circuit], budget_seconds: float
+    ) -> frozenset[str]:
+        """Makes an attempt of each delivery, or says when the next is made.
+
+        Args:
+            dues: each delivery once.
+            open_circuits: of their subscriptions.
+            budget_seconds: how long sending may take; what is not sent by then goes to the queue.
+
+        Returns:
+            The ids of the deliveries that nothing is known of: they have to come again.
+
+        Raises:
+            Unavailable: the log is throttled or down; all of them have to come again.
+        """
+        bodies, broken = _render(dues)
+        able = [due for due in dues if due.delivery.event.id not in broken]
+        able, held = self._hold_back(able, open_circuits)
+        settled = held + self._send(able, bodies, budget_seconds)
+        refused = self._queue(settled)
+        self.record([one for one in settled if one.due.delivery.delivery_id not in refused])
+        self._circuits.heard(
+            [(one.due.delivery.subscription, one.last) for one in settled if one.last], open_circuits
+        )
+        unknown = (due.delivery.delivery_id for due in dues if due.delivery.event.id in broken)
+        return refused.union(unknown)
+
+    # ------------------------------------------------------------ before the attempt
+
+    def _hold_back(
+        self, dues: Sequence[Due], open_circuits: Mapping[str, Circuit]
+    ) -> tuple[list[Due], list[Settled]]:
+        """Parts what may be sent now from what has to wait for its receiver."""
+        by_subscription: dict[str, list[Due]] = {}
+        for due in dues:
+            by_subscription.setdefault(due.delivery.subscription.subscription_id, []).append(due)
+        able: list[Due] = []
+        held: list[Settled] = []
+        for subscription_id, theirs in by_subscription.items():
+            circuit = open_circuits.get(subscription_id)
+            probes = self._circuits.probes(circuit) if circuit else len(theirs)
+            if circuit:
+                later = max(circuit.probe_at, self._now() + SCHEDULE[0])
+                held += [self._postponed(due, CIRCUIT_OPEN, later) for due in theirs[probes:]]
+            now_able, waiting = self._take_turns(theirs[:probes])
+            able += now_able
+            held += waiting
+        return able, held
+
+    def _take_turns(self, dues: Sequence[Due]) -> tuple[list[Due], list[Settled]]:
+        limit = dues[0].delivery.subscription.rate_limit_per_second if dues else None
+        waiting = [due for due in dues if limit and not due.has_slot]
+        if not (limit and waiting):
+            return list(dues), []
+        now = self._now()
+        subscription_id = dues[0].delivery.subscription.subscription_id
+        try:
+            turns = self._turns.take(subscription_id, len(waiting), limit, now)
+        except Unavailable:
+            turns = [now + SCHEDULE[0]] * len(waiting)
+        soon = [due for due, turn in zip(waiting, turns, strict=True) if turn <= now + _SOON]
+        later = [
+            replace(self._postponed(due, RATE_LIMITED, turn, jitter=False), has_slot=True)
+            for due, turn in zip(waiting, turns, strict=True)
+            if turn > now + _SOON
+        ]
+        return [due for due in dues if due.has_slot] + soon, later
+
+    def _postponed(self, due: Due, reason: str, later: datetime, *, jitter: bool = True) -> Settled:
+        if jitter:
+            later += SCHEDULE[0] * self._random()
+        return Settled(due, State.PENDING, reason, later)
+
+    # ------------------------------------------------------------ the attempt
+
+    def _send(self, dues: Sequence[Due], bodies: Bodies, budget_seconds: float) -> list[Settled]:
+        secrets = self._secrets.available(
+            {_secret_name(due.delivery): due.delivery.subscription.key_version for due in dues}
+        )
+        posts: list[Post] = []
+        settled: list[Settled] = []
+        by_id = {due.delivery.delivery_id: due for due in dues}
+        for due in dues:
+            secret = secrets.get(_secret_name(due.delivery))
+            if secret is None:
+                settled.append(self._postponed(due, SECRET_UNAVAILABLE, self._now() + _SECRET_WAIT))
+            else:
+                posts.append(self._post(due.delivery, secret, bodies[_body_key(due.delivery)]))
+        outcomes = self._sender.send(posts, budget_seconds) if posts else []
+        return settled + [self._settle(by_id[outcome.delivery_id], outcome) for outcome in outcomes]
+
+    def _post(self, delivery: Delivery, secret: Secret, body: bytes) -> Post:
+        return Post(
+            delivery.delivery_id,
+            delivery.subscription.subscription_id,
+            delivery.checkout.checkout_id,
+            delivery.subscription.callback_url,
+            partial(self._prepare, delivery, secret, body),
+        )
+
+    def _prepare(self, delivery: Delivery, secret: Secret, body: bytes) -> tuple[Mapping[str, str], bytes]:
+        headers = signed_headers(
+            delivery.contract,
+            delivery.subscription,
+            secret,
+            event_id=delivery.event.id,
+            delivery_id=delivery.delivery_id,
+            shop_url=delivery.shop_url,
+            sent_at=self._now(),
+            body=body,
+        )
+        return headers, body
+
+    def _settle(self, due: Due, outcome: Outcome) -> Settled:
+        now = self._now()
+        if outcome.failure is Failure.DEFERRED:
+            return self._postponed(due, Failure.DEFERRED.value, now + SCHEDULE[0])
+        if outcome.delivered:
+            last = Attempt(now, None, outcome.status, outcome.latency_ms)
+            return Settled(due, State.DELIVERED, last=last)
+        reason = failure_of(outcome)
+        last = Attempt(now, reason, outcome.status, outcome.latency_ms)
+        step = after_failure(outcome, due.attempts + 1, due.delivery.event, now, self._random)
+        if isinstance(step, Ended):
+            return Settled(due, step.state, step.reason, last=last)
+        return Settled(due, State.PENDING, reason, step, last=last)
+
+    # ------------------------------------------------------------ after the attempt
+
+    def _queue(self, settled: Sequence[Settled]) -> frozenset[str]:
+        """Queues what is to come later and what is given up; returns the delivery ids that SQS refused."""
+        later = [_message(one, one.not_before) for one in settled if one.not_before]
+        given_up = [_message(one, self._now()) for one in settled if one.state in _GIVEN_UP]
+        refused = self._retry_queue.send(later, self._now()) if later else frozenset()
+        if given_up:
+            refused |= self._dead_letters.send(given_up, self._now())
+        if refused:
+            logger.error("a queue refused messages", extra={"refused": len(refused)})
+        return refused
+
+    def record(self, settled: Sequence[Settled]) -> None:
+        """Writes to the log and to the metrics how deliveries stand.
+
+        Raises:
+            Unavailable: the log is throttled or down.
+        """
+        now = self._now()
+        self._deliveries.record([_entry(one, now) for one in settled])
+        _log_failures(settled)
+        _count(settled, now)
+
+
+_GIVEN_UP = (State.EXPIRED, State.EXHAUSTED)
+
+
+def _render(dues: Iterable[Due]) -> tuple[Bodies, frozenset[str]]:
+    """Renders each event once a contract; returns the bodies, and the events that cannot be rendered."""
+    bodies: dict[tuple[str, str, str], bytes] = {}
+    broken: set[str] = set()
+    for delivery in (due.delivery for due in dues):
+        key = _body_key(delivery)
+        if key in bodies or delivery.event.id in broken:
+            continue
+        try:
+            bodies[key] = delivery.contract.render(delivery.checkout)
+        except Exception:  # noqa: BLE001 - one event that trips a contract must not keep the batch's others from leaving
+            logger.error(  # without the traceback, which could quote the shopper's data
+                "event cannot be rendered",
+                extra={"event_id": delivery.event.id, "topic": delivery.contract.topic},
+            )
+            broken.add(delivery.event.id)
+    return bodies, frozenset(broken)
+
+
+def _body_key(delivery: Delivery) -> tuple[str, str, str]:
+    return delivery.event.id, delivery.contract.topic, delivery.contract.version
+
+
+def _secret_name(delivery: Delivery) -> str:
+    return subscription_secret(delivery.checkout.store_id, delivery.subscription.subscription_id)
+
+
+def _message(one: Settled, not_before: datetime) -> RetryMessage:
+    delivery = one.due.delivery
+    return RetryMessage(
+        store_id=delivery.checkout.store_id,
+        checkout_id=delivery.checkout.checkout_id,
+        subscription_id=delivery.subscription.subscription_id,
+        delivery_id=delivery.delivery_id,
+        event_id=delivery.event.id,
+        event_type=delivery.event.type,
+        event_time=delivery.event.time,
+        sequence=delivery.checkout.sequence,
+        attempts=one.due.attempts + (one.last is not None),
+        reason=one.reason or "",
+        not_before=not_before,
+        has_slot=one.has_slot,
+    )
+
+
+def _entry(one: Settled, now: datetime) -> DeliveryRecord:
+    due, delivery = one.due, one.due.delivery
+    history = (*due.history, one.last) if one.last else due.history
+    last = history[-1] if history else None
+    return DeliveryRecord(
+        subscription_id=delivery.subscription.subscription_id,
+        delivery_id=delivery.delivery_id,
+        store_id=delivery.checkout.store_id,
+        checkout_id=delivery.checkout.checkout_id,
+        event_id=delivery.event.id,
+        event_type=delivery.event.type.value,
+        sequence=delivery.checkout.sequence,
+        state=one.state,
+        attempts=due.attempts + (one.last is not None),
+        reason=one.reason,
+        status=last.status if last else None,
+        latency_ms=last.latency_ms if last else None,
+        history=history,
+        recorded_at=now,
+        expires_at=due.expires_at,
+    )
+
+
+def _log_failures(settled: Iterable[Settled]) -> None:
+    for one in settled:
+        if one.last is None or one.last.failure is None:
+            continue
+        delivery = one.due.delivery
+        logger.warning(
+            "delivery failed",
+            extra={
+                "store_id": delivery.checkout.store_id,
+                "subscription_id": delivery.subscription.subscription_id,
+                "delivery_id": delivery.delivery_id,
+                "failure": one.last.failure,
+                "status": one.last.status,
+                "latency_ms": one.last.latency_ms,
+                "attempts": one.due.attempts + 1,
+                "state": one.state.value,
+            },
+        )
+
+
+def count_deliveries(outcomes: Mapping[tuple[str, str], int]) -> None:
+    """Measures deliveries by contract and outcome: few dimensions, because each combination is billed."""
+    for (contract, outcome), count in outcomes.items():
+        measure("Deliveries", count, contract=contract, outcome=outcome)
+
+
+def _count(settled: Sequence[Settled], now: datetime) -> None:
+    count_deliveries(Counter((_contract(one.due.delivery), _outcome(one)) for one in settled))
+    held = Counter(one.reason for one in settled if one.last is None and one.state is State.PENDING)
+    for reason, count in held.items():
+        measure("Postponed", count, reason=reason or "")
+    suppressed = Counter(one.reason for one in settled if one.state is State.SUPPRESSED)
+    for reason, count in suppressed.items():
+        measure("Suppressed", count, reason=reason or "")
+    attempted = [one for one in settled if one.last]
+    first = [_milliseconds(now - one.due.delivery.event.time) for one in attempted if not one.due.attempts]
+    later = [(now - one.due.delivery.event.time).total_seconds() for one in attempted if one.due.attempts]
+    if first:
+        measure("FirstAttemptMilliseconds", *first)
+    if later:
+        measure("RetryAgeSeconds", *later)
+    latencies = [one.last.latency_ms for one in attempted if one.last and one.last.status is not None]
+    if latencies:
+        measure("ReceiverLatencyMilliseconds", *latencies)
+
+
+def _contract(delivery: Delivery) -> str:
+    return f"{delivery.contract.topic} {delivery.contract.version}"
+
+
+def _outcome(one: Settled) -> str:
+    if one.state is State.PENDING:
+        return "failed" if one.last else "postponed"
+    return one.state.value
+
+
+def _milliseconds(duration: timedelta) -> float:
+    return max(0.0, duration / timedelta(milliseconds=1))

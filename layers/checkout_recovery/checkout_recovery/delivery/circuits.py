@@ -1,0 +1,123 @@
+"""Which subscriptions are left alone for a while because they fail, as this function and all others know it.
+
+Each warm function counts failures in a row itself, and tells the others only when a circuit opens, is probed
+or closes. Whoever writes such a change first also notifies the operator, so each is told once.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from checkout_recovery.delivery.retry_policy import GONE
+from checkout_recovery.errors import Conflict, Unavailable
+from checkout_recovery.notifications import Notice, Notifications
+from checkout_recovery.observability import logger, measure
+from checkout_recovery.subscriptions.circuit import FAILURES, Circuit
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.deliveries import Attempt
+from checkout_recovery.tables.registry import RegistryTable
+
+_MAX_FAILING = 4096
+
+FAILING = "failing"
+
+
+class Circuits:
+    """Collaborators are arguments."""
+
+    def __init__(
+        self,
+        registry: RegistryTable,
+        notifications: Callable[[], Notifications],
+        now: Callable[[], datetime],
+        *,
+        probes: bool,
+    ) -> None:
+        """Starts knowing of no failure.
+
+        Args:
+            registry: has the open circuits.
+            notifications: to the operator; asked for when there is anything to say.
+            now: UTC.
+            probes: whether probes may be made here. A probe of a receiver that hangs holds its batch up.
+        """
+        self._registry = registry
+        self._notifications = notifications
+        self._now = now
+        self._probes = probes
+        self._failing: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def probes(self, circuit: Circuit) -> int:
+        """How many deliveries may be attempted although the circuit is open: one, if a probe is due."""
+        now = self._now()
+        if not self._probes or now < circuit.probe_at:
+            return 0
+        claimed = circuit.claimed(now)
+        try:
+            is_ours = self._registry.put_circuit(circuit, claimed)
+        except Unavailable:
+            return 0
+        if is_ours and claimed.is_told and not circuit.is_told:
+            self._notifications().send(Notice.FAILING, circuit.store_id, circuit.subscription_id)
+        return int(is_ours)
+
+    def heard(
+        self, attempts: Sequence[tuple[Subscription, Attempt]], open_circuits: Mapping[str, Circuit]
+    ) -> None:
+        """Draws the consequences of attempts, in the order in which they ended.
+
+        Args:
+            attempts: each with whose it was.
+            open_circuits: as they were known before the attempts.
+        """
+        last: dict[str, tuple[Subscription, Attempt]] = {}
+        for subscription, attempt in attempts:
+            self._note(subscription, attempt)
+            last[subscription.subscription_id] = subscription, attempt
+        for subscription_id, (subscription, attempt) in last.items():
+            try:
+                self._draw(subscription, attempt, open_circuits.get(subscription_id))
+            except (Unavailable, Conflict):
+                # The next attempt finds the same: nothing is lost but a little time.
+                logger.warning("circuit not written", extra={"subscription_id": subscription_id})
+
+    def _note(self, subscription: Subscription, attempt: Attempt) -> None:
+        key = _receiver(subscription)
+        failures = self._failing.pop(key, 0)
+        if attempt.failure is not None:
+            self._failing[key] = failures + 1
+            if len(self._failing) > _MAX_FAILING:
+                self._failing.popitem(last=False)
+
+    def _draw(self, subscription: Subscription, attempt: Attempt, circuit: Circuit | None) -> None:
+        now = self._now()
+        if attempt.failure is None:
+            if circuit and self._registry.close_circuit(circuit):
+                measure("CircuitsClosed", 1)
+                if circuit.is_told:
+                    self._notify(Notice.RECOVERED, subscription)
+        elif attempt.failure == GONE:
+            self._disable(subscription, GONE, circuit)
+        elif circuit and circuit.is_hopeless(now):
+            self._disable(subscription, FAILING, circuit)
+        elif circuit is None and self._failing[_receiver(subscription)] >= FAILURES:
+            opened = Circuit.opened(subscription.store_id, subscription.subscription_id, now)
+            if self._registry.put_circuit(None, opened):
+                measure("CircuitsOpened", 1)
+
+    def _disable(self, subscription: Subscription, reason: str, circuit: Circuit | None) -> None:
+        after = replace(subscription, disabled_reason=reason, updated_at=self._now())
+        self._registry.update_subscription(subscription, after)
+        measure("SubscriptionsDisabled", 1, reason=reason)
+        self._notify(Notice.DISABLED, subscription)
+        if circuit:
+            self._registry.close_circuit(circuit)
+
+    def _notify(self, notice: Notice, subscription: Subscription) -> None:
+        self._notifications().send(notice, subscription.store_id, subscription.subscription_id)
+
+
+def _receiver(subscription: Subscription) -> tuple[str, str]:
+    """Where a subscription's events go: one that has moved is another receiver, and starts afresh."""
+    return subscription.subscription_id, subscription.callback_url

@@ -1,0 +1,76 @@
+"""Whether a delivery still matters once its time has come. Pure: a function of what stands now.
+
+An event that the checkout has moved on from ends as superseded where the subscriber hears of the newer one,
+or where it asks for a message that is no longer wanted. An abandonment outlives a late detail: the checkout
+is abandoned still, and only its own event says so.
+"""
+
+from datetime import datetime
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.lifecycle import Checkout, Status
+from checkout_recovery.delivery.plan import Delivery, delivery_of, plan
+from checkout_recovery.delivery.retry_policy import Ended, expires_at
+from checkout_recovery.queues import Purpose, RetryMessage
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.deliveries import State
+
+NO_SUBSCRIPTION = "no_subscription"
+NO_CHECKOUT = "no_checkout"
+PAUSED = "paused"
+NOT_WANTED = "not_wanted"
+NEWER_EVENT = "newer_event"
+NO_LONGER_ABANDONED = "no_longer_abandoned"
+TOO_OLD = "too_old"
+
+
+def relevance(
+    message: RetryMessage, checkout: Checkout | None, subscription: Subscription | None, now: datetime
+) -> Delivery | Ended:
+    """Returns the delivery to make now, or why there is none.
+
+    Args:
+        message: what waited.
+        checkout: as it stands; None where it is gone.
+        subscription: as it stands; None where it is gone.
+        now: UTC.
+    """
+    if subscription is None:
+        return Ended(State.SUPPRESSED, NO_SUBSCRIPTION)
+    if stopped := _stopped(subscription):
+        return stopped
+    if checkout is None or checkout.event is None:
+        return Ended(State.SUPPRESSED, NO_CHECKOUT)
+    if message.purpose is not Purpose.RETRY:
+        return _held_back(next(plan(checkout, [subscription]), None))
+    if now >= expires_at(message.event):
+        return Ended(State.EXPIRED, message.reason or TOO_OLD)
+    return _still_told(message, checkout, subscription)
+
+
+def _stopped(subscription: Subscription) -> Ended | None:
+    if subscription.disabled_reason:
+        return Ended(State.EXHAUSTED, subscription.disabled_reason)
+    return Ended(State.SUPPRESSED, PAUSED) if subscription.paused else None
+
+
+def _still_told(message: RetryMessage, checkout: Checkout, subscription: Subscription) -> Delivery | Ended:
+    stands = checkout.event
+    if stands is None or stands.id == message.event_id:
+        return _held_back(delivery_of(checkout, message.event, subscription))
+    if message.event_type is EventType.ABANDONED:
+        if checkout.status is not Status.ABANDONED or stands.type is EventType.ABANDONED:
+            return Ended(State.SUPERSEDED, NO_LONGER_ABANDONED)
+    elif subscription.wants(stands.type):
+        return Ended(State.SUPERSEDED, NEWER_EVENT)
+    if not subscription.wants(message.event_type):
+        return Ended(State.SUPPRESSED, NOT_WANTED)
+    return _held_back(delivery_of(checkout, message.event, subscription))
+
+
+def _held_back(delivery: Delivery | None) -> Delivery | Ended:
+    if delivery is None:
+        return Ended(State.SUPERSEDED, NOT_WANTED)
+    if delivery.suppressed:
+        return Ended(State.SUPPRESSED, delivery.suppressed)
+    return delivery

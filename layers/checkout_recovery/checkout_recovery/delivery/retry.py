@@ -1,0 +1,227 @@
+"""Retry: deliveries whose time has come are made, if they still matter.
+
+    hop ─► look up ─► judge (see `relevance`) ─► attempt (see `attempts`)
+
+A message holds ids only. The checkout is read when its delivery is due, so what is sent is what stands, and
+whatever stopped mattering meanwhile ends here: a shopper who has bought is not messaged late.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from checkout_recovery.delivery.attempts import Attempts, Due, count_deliveries
+from checkout_recovery.delivery.plan import Delivery
+from checkout_recovery.delivery.relevance import NEWER_EVENT, relevance
+from checkout_recovery.delivery.retry_policy import Ended
+from checkout_recovery.observability import logger
+from checkout_recovery.queues import Purpose, RetryMessage, RetryQueue
+from checkout_recovery.subscriptions.circuit import Circuit
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.checkouts import CheckoutTable
+from checkout_recovery.tables.deliveries import FAILED, DeliveryRecord, DeliveryTable, State
+from checkout_recovery.tables.registry import RegistryTable, Subscriptions
+
+_EARLY = timedelta(seconds=2)
+"""So much before its time a message counts as due: it is not worth another hop."""
+_REPLAYED = "replayed"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message of the queue."""
+
+    record_id: str
+    message: RetryMessage
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    waiting: Waiting
+    subscription: Subscription | None
+    verdict: Delivery | Ended
+
+
+class Retry:
+    """The use behind the RetryQueue. Collaborators are arguments."""
+
+    def __init__(
+        self,
+        *,
+        registry: RegistryTable,
+        checkouts: CheckoutTable,
+        deliveries: DeliveryTable,
+        attempts: Attempts,
+        retry_queue: RetryQueue,
+        dead_letters: RetryQueue,
+        retention_days: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._registry = registry
+        self._checkouts = checkouts
+        self._deliveries = deliveries
+        self._attempts = attempts
+        self._retry_queue = retry_queue
+        self._dead_letters = dead_letters
+        self._retention_days = retention_days
+        self._now = now
+
+    def __call__(self, waiting: Sequence[Waiting], budget_seconds: float) -> frozenset[str]:
+        """Makes the deliveries that are due, and lets the others wait on.
+
+        Args:
+            waiting: the queue's messages; a delivery that is there twice is made once.
+            budget_seconds: how long sending may take.
+
+        Returns:
+            The ids of the records that have to come again.
+
+        Raises:
+            Unavailable: a table is throttled or down: all of them have to come again.
+        """
+        now = self._now()
+        early = [one for one in waiting if one.message.not_before > now + _EARLY]
+        ready = [one for one in waiting if one.message.not_before <= now + _EARLY]
+        refused = self._retry_queue.send([one.message for one in early], now) if early else frozenset()
+        again = {one.record_id for one in early if one.message.delivery_id in refused}
+        return frozenset(again) | self._make(ready, budget_seconds, now)
+
+    def _make(self, ready: Sequence[Waiting], budget_seconds: float, now: datetime) -> frozenset[str]:
+        stores = {one.message.store_id: one for one in ready}.keys()
+        registered = {store_id: self._registry.subscriptions(store_id) for store_id in stores}
+        judged = self._judge(ready, registered, now)
+        records = self._records(judged)
+        judged = [one for each in judged if (one := _unless_done(each, records))]
+        again = self._end(judged, registered, records, now)
+        dues: dict[str, Due] = {}
+        owners: dict[str, list[str]] = {}
+        for one in judged:
+            if isinstance(one.verdict, Delivery):
+                due = self._due(one.waiting.message, one.verdict, records, registered, now)
+                dues.setdefault(one.verdict.delivery_id, due)
+                owners.setdefault(one.verdict.delivery_id, []).append(one.waiting.record_id)
+        circuits: dict[str, Circuit] = {}
+        for store in registered.values():
+            circuits |= store.circuits
+        refused = self._attempts(list(dues.values()), circuits, budget_seconds) if dues else frozenset()
+        return again | {record_id for delivery_id in refused for record_id in owners[delivery_id]}
+
+    def _judge(
+        self, ready: Sequence[Waiting], registered: Mapping[str, Subscriptions], now: datetime
+    ) -> list[_Judged]:
+        keys = [(one.message.store_id, one.message.checkout_id) for one in ready]
+        checkouts = self._checkouts.load_all(keys)
+        judged = []
+        for one, key in zip(ready, keys, strict=True):
+            theirs = (
+                each
+                for each in registered[one.message.store_id].items
+                if each.subscription_id == one.message.subscription_id
+            )
+            subscription = next(theirs, None)
+            verdict = relevance(one.message, checkouts.get(key), subscription, now)
+            judged.append(_Judged(one, subscription, verdict))
+        return judged
+
+    def _records(self, judged: Iterable[_Judged]) -> dict[str, DeliveryRecord]:
+        keys: dict[tuple[str, str], None] = {}
+        for one in judged:
+            message = one.waiting.message
+            keys[message.subscription_id, message.delivery_id] = None
+            if isinstance(one.verdict, Delivery):
+                keys[one.verdict.key] = None
+        return {record.delivery_id: record for record in self._deliveries.load_all(list(keys))}
+
+    def _due(
+        self,
+        message: RetryMessage,
+        delivery: Delivery,
+        records: Mapping[str, DeliveryRecord],
+        registered: Mapping[str, Subscriptions],
+        now: datetime,
+    ) -> Due:
+        record = records.get(delivery.delivery_id)
+        attempts = record.attempts if record else message.attempts
+        return Due(
+            delivery,
+            self._expires_at(registered[message.store_id], now),
+            attempts=attempts if message.purpose is Purpose.RETRY else 0,  # a replay has all its attempts
+            history=record.history if record else (),
+            has_slot=message.has_slot,
+        )
+
+    def _end(
+        self,
+        judged: Sequence[_Judged],
+        registered: Mapping[str, Subscriptions],
+        records: Mapping[str, DeliveryRecord],
+        now: datetime,
+    ) -> frozenset[str]:
+        """Ends what does not matter any more; returns the records of what could not be kept."""
+        ended: dict[str, DeliveryRecord] = {}
+        given_up: list[tuple[str, RetryMessage]] = []
+        outcomes: Counter[tuple[str, str]] = Counter()
+        for one in judged:
+            message, verdict = one.waiting.message, one.verdict
+            if isinstance(verdict, Delivery):
+                if verdict.delivery_id == message.delivery_id:
+                    continue
+                verdict = Ended(State.SUPERSEDED, _REPLAYED)  # by the checkout's newest event
+            expires_at = self._expires_at(registered[message.store_id], now)
+            record = records.get(message.delivery_id) or _first_record(message, now, expires_at)
+            ended[one.waiting.record_id] = replace(
+                record, state=verdict.state, reason=verdict.reason, recorded_at=now
+            )
+            outcomes[_contract(one.subscription), verdict.state.value] += 1
+            if verdict.state in FAILED:
+                why = message.model_copy(update={"reason": verdict.reason, "not_before": now})
+                given_up.append((one.waiting.record_id, why))
+        refused = self._dead_letters.send([message for _, message in given_up], now) if given_up else set()
+        again = frozenset(record_id for record_id, message in given_up if message.delivery_id in refused)
+        kept = {record.delivery_id: record for id_, record in ended.items() if id_ not in again}
+        self._deliveries.record(kept.values())
+        count_deliveries(outcomes)
+        if again:
+            logger.error("a queue refused messages", extra={"refused": len(again)})
+        return again
+
+    def _expires_at(self, store: Subscriptions, now: datetime) -> datetime:
+        return now + timedelta(days=store.settings.delivery_retention_days or self._retention_days)
+
+
+def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord]) -> _Judged | None:
+    """None where nothing is left to do: a message may come twice, or after somebody else has done it."""
+    message = one.waiting.message
+    own = records.get(message.delivery_id)
+    if message.purpose is Purpose.RETRY:
+        return one if own is None or own.state is State.PENDING else None
+    if message.purpose is Purpose.RECOVER and isinstance(one.verdict, Delivery):
+        newest = records.get(one.verdict.delivery_id)
+        if newest and newest.state is State.DELIVERED:
+            return None if newest == own else replace(one, verdict=Ended(State.SUPERSEDED, NEWER_EVENT))
+    return one
+
+
+def _first_record(message: RetryMessage, now: datetime, expires_at: datetime) -> DeliveryRecord:
+    """The log's entry of a delivery whose first attempt was never recorded."""
+    return DeliveryRecord(
+        subscription_id=message.subscription_id,
+        delivery_id=message.delivery_id,
+        store_id=message.store_id,
+        checkout_id=message.checkout_id,
+        event_id=message.event_id,
+        event_type=message.event_type.value,
+        sequence=message.sequence,
+        state=State.PENDING,
+        attempts=message.attempts,
+        reason=message.reason,
+        status=None,
+        latency_ms=None,
+        recorded_at=now,
+        expires_at=expires_at,
+    )
+
+
+def _contract(subscription: Subscription | None) -> str:
+    return f"{subscription.topic} {subscription.version}" if subscription else "none"

@@ -1,0 +1,61 @@
+"""The circuit breaker of a subscription, as all functions share it (RegistryTable has it while it is open).
+
+    closed ──FAILURES in a row──► open ──a probe succeeds──► closed
+                                   │ each probe doubles the wait
+                                   └─ FAILING_AT_MOST without a success ──► the subscription is disabled
+
+While it is open, what is for the subscription waits in the RetryQueue. Whoever finds a probe due claims it by
+moving `probe_at` before the attempt, so that of many functions one probes, and a probe that fails needs no
+further write.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Self
+
+FAILURES = 5
+"""In a row, and without a success between them, as one warm function sees them."""
+FIRST_WAIT = timedelta(seconds=30)
+LONGEST_WAIT = timedelta(minutes=10)
+FAILING_AT_MOST = timedelta(days=5)
+"""After so long without any success a subscription is disabled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circuit:
+    """An open circuit; a closed one is not kept."""
+
+    store_id: str
+    subscription_id: str
+    failing_since: datetime
+    """When it opened; there has been no success since."""
+    probe_at: datetime
+    """When the next attempt may be made."""
+    wait: timedelta
+    """How long the probe after the next one waits for it."""
+    is_told: bool = False
+    """Whether the operator has been told that the subscription fails."""
+
+    @classmethod
+    def opened(cls, store_id: str, subscription_id: str, now: datetime) -> Self:
+        """Opens after `FAILURES` in a row."""
+        return cls(
+            store_id=store_id,
+            subscription_id=subscription_id,
+            failing_since=now,
+            probe_at=now + FIRST_WAIT,
+            wait=FIRST_WAIT * 2,
+        )
+
+    def claimed(self, now: datetime) -> "Circuit":
+        """The circuit once a probe has been claimed. A first probe that failed is told to the operator."""
+        return replace(
+            self,
+            probe_at=now + self.wait,
+            wait=min(self.wait * 2, LONGEST_WAIT),
+            is_told=self.is_told or self.wait > FIRST_WAIT * 2,
+        )
+
+    def is_hopeless(self, now: datetime) -> bool:
+        """Whether it has failed for so long that the subscription is to be disabled."""
+        return now - self.failing_since >= FAILING_AT_MOST
