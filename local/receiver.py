@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import signal
 import socket
 import sys
 import threading
@@ -385,6 +386,8 @@ def main() -> int:
         help="repeat it for more paths",
     )
     arguments = parser.parse_args()
+    # A shell starts what it puts in the background deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Receiver(arguments.port, tell=lambda arrival: print(line_of(arrival), flush=True)) as receiver:
         keys: dict[str, list[str]] = {}
         for path, key in arguments.key:

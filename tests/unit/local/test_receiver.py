@@ -222,7 +222,10 @@ def test_alone_it_says_what_came_and_ends_with_ctrl_c() -> None:
         answer = httpx.post(f"{url}/hook", headers=headers, content=body, trust_env=False)
         line = process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
     assert answer.status_code == 200
     assert "verified: standard-webhooks" in line
     assert EMAIL not in line
