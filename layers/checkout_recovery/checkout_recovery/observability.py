@@ -1,7 +1,8 @@
 """Logs and metrics.
 
-A log line is a constant message with ids and lengths as fields; a metric has a reason as its only dimension,
-because CloudWatch bills each combination. Never a shopper's datum, a secret, a signature or a URL.
+A log line is a constant message with ids and lengths as fields; the dimensions of a metric are a reason, an
+outcome or a contract, and no id, because CloudWatch bills each combination. Never a shopper's datum, a secret,
+a signature or a URL.
 """
 
 from aws_lambda_powertools import Logger
@@ -29,7 +30,11 @@ METRICS = {
     "CircuitsClosed": MetricUnit.Count,
     "SubscriptionsDisabled": MetricUnit.Count,  # by reason
 }
-"""Every metric that is emitted, with its unit."""
+"""Every metric that is emitted, with its unit. Each has the dimension ``service``: the function."""
+
+TOTALS = {"Deliveries": "outcome", "Postponed": "reason", "SubscriptionsDisabled": "reason"}
+"""Metrics that are emitted once more with this dimension alone, for all functions: an alarm cannot search for
+what it has to add up."""
 
 
 def measure(metric: str, *values: float, **dimensions: str) -> None:
@@ -43,6 +48,8 @@ def measure(metric: str, *values: float, **dimensions: str) -> None:
     metrics = EphemeralMetrics()
     for name, text in dimensions.items():
         metrics.add_dimension(name=name, value=text)
+    if total := TOTALS.get(metric):
+        metrics.add_dimensions(**{total: dimensions[total]})
     for value in values:
         metrics.add_metric(name=metric, unit=METRICS[metric], value=value)
     metrics.flush_metrics()
