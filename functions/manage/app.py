@@ -174,7 +174,8 @@ def list_deliveries(store_id: str, subscription_id: str) -> Response[str]:
     limit = _limit()
     asked = read(DeliveryQuery, {name: text for name, text in _query().items() if name != "limit"})
     subscription = wiring.subscription_keeper().get(store_id, subscription_id)
-    choice = Choice(state=asked.state, reason=asked.reason, checkout_id=asked.checkout_id)
+    states = (asked.state,) if asked.state else ()
+    choice = Choice(states=states, reason=asked.reason, checkout_id=asked.checkout_id)
     page = wiring.look_up().deliveries(subscription, limit, choice, since=asked.since, cursor=asked.cursor)
     deliveries = [DeliveryAnswer.of(record) for record in page.records]
     return _answer(200, DeliveryPage(deliveries=deliveries, next_cursor=page.next_cursor))

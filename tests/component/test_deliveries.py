@@ -214,11 +214,11 @@ def test_pages_follow_each_other_without_gap_or_repeat(table: DeliveryTable) -> 
 @pytest.mark.parametrize(
     ("choice", "found"),
     [
-        (Choice(state=State.SUPPRESSED), ["dlv_3", "dlv_2"]),
+        (Choice(states=(State.SUPPRESSED,)), ["dlv_3", "dlv_2"]),
         (Choice(reason="cooldown"), ["dlv_2"]),
         (Choice(checkout_id="c2"), ["dlv_4"]),
-        (Choice(state=State.DELIVERED, checkout_id="c1"), ["dlv_1"]),
-        (Choice(state=State.DELIVERED, reason="cooldown"), []),
+        (Choice(states=(State.DELIVERED,), checkout_id="c1"), ["dlv_1"]),
+        (Choice(states=(State.DELIVERED,), reason="cooldown"), []),
     ],
 )
 def test_a_list_holds_only_what_fits_all_that_is_asked(

@@ -11,7 +11,14 @@ from checkout_recovery.errors import NotFound
 from checkout_recovery.providers.fields import is_key
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.checkouts import CheckoutTable
-from checkout_recovery.tables.deliveries import EVERYTHING, Choice, DeliveryRecord, DeliveryTable, LogPage
+from checkout_recovery.tables.deliveries import (
+    EVERYTHING,
+    Choice,
+    DeliveryRecord,
+    DeliveryTable,
+    LogPage,
+    least_id,
+)
 from checkout_recovery.tables.registry import RegistryTable
 
 
@@ -53,7 +60,7 @@ class LookUp:
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        least = _least_id(since) if since else ""
+        least = least_id(since) if since else ""
         return self._deliveries.page(subscription.subscription_id, limit, choice, since=least, cursor=cursor)
 
     def checkout(self, store_id: str, ids: Iterable[str]) -> Found:
@@ -76,8 +83,3 @@ class LookUp:
         ids = (each.subscription_id for each in self._registry.subscriptions(checkout.store_id).items)
         records = self._deliveries.load_all([(each, delivery_id(checkout.event, each)) for each in ids])
         return tuple(sorted(records, key=attrgetter("recorded_at", "delivery_id"), reverse=True))
-
-
-def _least_id(since: datetime) -> str:
-    """The least that `delivery_id` makes of an event of this millisecond."""
-    return f"dlv_{max(0, int(since.timestamp() * 1000)):012x}"

@@ -4,8 +4,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 DELIVERY_ID = re.compile(r"dlv_[0-9a-f]{32}", re.ASCII)
 """Its first 12 digits are the event's time in milliseconds (see `delivery.plan`), so that ids sort by it."""
+
+_TIME_DIGITS = 12
+_HASH_DIGITS = 20
 
 MAX_HISTORY = 16
 
@@ -89,9 +92,9 @@ class DeliveryRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which entries of the log are asked for; None is any."""
+    """Which entries of the log are asked for; None, and no state, is any."""
 
-    state: State | None = None
+    states: tuple[State, ...] = ()
     reason: str | None = None
     checkout_id: str | None = None
 
@@ -186,6 +189,7 @@ class DeliveryTable:
         choice: Choice = EVERYTHING,
         *,
         since: str = "",
+        until: str = "",
         cursor: str | None = None,
     ) -> LogPage:
         """Lists a subscription's deliveries, newest first.
@@ -198,16 +202,18 @@ class DeliveryTable:
             limit: how many at most.
             choice: which.
             since: the least id that is asked for.
+            until: the greatest; all where it is empty.
             cursor: `next_cursor` of the page before; a position and no more, whoever made it.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
         """
-        if cursor and cursor < since:
-            return LogPage((), None)  # DynamoDB refuses to start outside of what is asked for
-        query = self._query(subscription_id, choice, since, limit)
+        # DynamoDB refuses to start outside of what is asked for, and to look between bounds that are crossed.
+        if (cursor and cursor < since) or (until and until < since):
+            return LogPage((), None)
+        query = self._query(subscription_id, choice, since, until, limit)
         found: list[DeliveryRecord] = []
-        position = cursor
+        position = None if until and cursor and cursor > until else cursor
         for _ in range(_PAGES):
             if position:
                 query["ExclusiveStartKey"] = _key(subscription_id, position)
@@ -222,8 +228,10 @@ class DeliveryTable:
             position = found[limit - 1].delivery_id
         return LogPage(tuple(found[:limit]), position)
 
-    def _query(self, subscription_id: str, choice: Choice, since: str, limit: int) -> dict[str, Any]:
-        sought = {name: value for name, value in asdict(choice).items() if value is not None}
+    def _query(
+        self, subscription_id: str, choice: Choice, since: str, until: str, limit: int
+    ) -> dict[str, Any]:
+        sought = _sought(choice)
         query: dict[str, Any] = {
             "TableName": self.table_name,
             "KeyConditionExpression": "subscription_id = :subscription",
@@ -231,15 +239,22 @@ class DeliveryTable:
             "ScanIndexForward": False,
             "Limit": _ITEMS_A_PAGE if sought else limit,
         }
-        if since:
+        if until:
+            query["KeyConditionExpression"] += " AND delivery_id BETWEEN :since AND :until"
+            query["ExpressionAttributeValues"] |= {":since": {"S": since or "-"}, ":until": {"S": until}}
+        elif since:
             query["KeyConditionExpression"] += " AND delivery_id >= :since"
             query["ExpressionAttributeValues"][":since"] = {"S": since}
         if sought:
-            query["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in sought)
-            query["ExpressionAttributeNames"] = {f"#{name}": name for name in sought}
-            query["ExpressionAttributeValues"] |= {
-                f":{name}": {"S": str(value)} for name, value in sought.items()
+            values = {
+                f":{name}{at}": {"S": value} for name, each in sought.items() for at, value in enumerate(each)
             }
+            query["FilterExpression"] = " AND ".join(
+                f"#{name} IN ({', '.join(f':{name}{at}' for at in range(len(each)))})"
+                for name, each in sought.items()
+            )
+            query["ExpressionAttributeNames"] = {f"#{name}": name for name in sought}
+            query["ExpressionAttributeValues"] |= values
         return query
 
     def record(self, records: Iterable[DeliveryRecord]) -> None:
@@ -249,6 +264,40 @@ class DeliveryTable:
             Unavailable: DynamoDB is throttled or down; some of the records may be written.
         """
         write_batch(self._client, self.table_name, map(_encode, records), self._sleep)
+
+
+def least_id(moment: datetime) -> str:
+    """No id of an event of this millisecond, or of a later one, is less."""
+    return f"dlv_{max(0, _milliseconds(moment)):0{_TIME_DIGITS}x}"
+
+
+def greatest_id(moment: datetime) -> str:
+    """No id of an event of this millisecond, or of an earlier one, is greater."""
+    return least_id(moment) + "f" * _HASH_DIGITS
+
+
+def event_time(delivery_id: str) -> datetime:
+    """When the event of a delivery was, to the millisecond; `delivery_id` has to match `DELIVERY_ID`."""
+    milliseconds = int(delivery_id.removeprefix("dlv_")[:_TIME_DIGITS], 16)
+    return _EPOCH + min(milliseconds, _LATEST) * timedelta(milliseconds=1)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _sought(choice: Choice) -> dict[str, tuple[str, ...]]:
+    """The values that each attribute may have."""
+    sought = {
+        "state": tuple(state.value for state in choice.states),
+        "reason": (choice.reason,) if choice.reason is not None else (),
+        "checkout_id": (choice.checkout_id,) if choice.checkout_id is not None else (),
+    }
+    return {name: values for name, values in sought.items() if values}
 
 
 def _key(subscription_id: str, delivery_id: str) -> dict[str, Any]:
