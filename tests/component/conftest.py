@@ -30,7 +30,12 @@ ROOT = Path(__file__).parents[2]
 STACK = "checkout-recovery-test"
 TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
 TABLES = ("CheckoutTable", "RegistryTable", "DeliveryTable", "ShopperTable")
-QUEUES = {"RetryQueue": "RETRY_QUEUE_URL", "RejectedEventsQueue": "REJECTED_EVENTS_QUEUE_URL"}
+QUEUES = {
+    "RetryQueue": "RETRY_QUEUE_URL",
+    "DeliveryDeadLetterQueue": "DEAD_LETTER_QUEUE_URL",
+    "StreamDeadLetterQueue": "STREAM_DEAD_LETTER_QUEUE_URL",
+    "RejectedEventsQueue": "REJECTED_EVENTS_QUEUE_URL",
+}
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -75,6 +80,8 @@ def aws(environment: pytest.MonkeyPatch, moto: MockAWS) -> None:
         create_table(dynamodb, table, table)
     for queue, variable in QUEUES.items():
         environment.setenv(variable, sqs.create_queue(QueueName=queue)["QueueUrl"])
+    topic = boto3.client("sns").create_topic(Name="NotificationTopic")
+    environment.setenv("NOTIFICATION_TOPIC_ARN", topic["TopicArn"])
 
 
 @pytest.fixture

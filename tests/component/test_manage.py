@@ -954,6 +954,7 @@ def test_a_delivery_says_who_was_not_told_and_why(call: Call, subscription: Subs
                 "attempts": 0,
                 "status": None,
                 "latency_ms": None,
+                "history": [],
                 "recorded_at": "2026-05-07T10:16:01Z",
             }
         ],

@@ -1,8 +1,7 @@
 """Fan-out's own logic, with collaborators that remember what they were asked."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -11,148 +10,17 @@ from checkout_recovery.checkout.lifecycle import Checkout, Policy
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.shopper import UNKNOWN, Purchase, Shopper
 from checkout_recovery.checkout.snapshot import Consent, Details, Snapshot
-from checkout_recovery.delivery.fan_out import Arrival, FanOut
 from checkout_recovery.delivery.plan import delivery_id
-from checkout_recovery.delivery.send import Failure, Outcome, Post
+from checkout_recovery.delivery.send import Failure
 from checkout_recovery.queues import RetryMessage
-from checkout_recovery.secrets import Secret
-from checkout_recovery.signing import new_webhook_key
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
-from checkout_recovery.tables.deliveries import DeliveryRecord, LogRead
 from checkout_recovery.tables.registry import Subscriptions
 from tests.unit.delivery.conftest import Counted
+from tests.unit.delivery.world import NOW, World
 
-NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 PHONE = "9123456780"
 WAIT = timedelta(minutes=15)
 POLICY = Policy(cooldown=timedelta(days=1))
-
-
-class Registry:
-    """Holds subscriptions, and counts how often they were read."""
-
-    def __init__(self, *subscriptions: Subscription) -> None:
-        self.held = Subscriptions(1, subscriptions)
-        self.reads = 0
-
-    def subscriptions(self, store_id: str) -> Subscriptions:
-        self.reads += 1
-        return self.held
-
-
-class Checkouts:
-    """Knows which checkouts are bought by now."""
-
-    def __init__(self) -> None:
-        self.bought: set[tuple[str, str]] = set()
-
-
-class Log:
-    """A delivery log in memory."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-        self.records: dict[str, DeliveryRecord] = {}
-        self.look_ups = 0
-        self.writes = 0
-        self.asked: list[tuple[str, str]] = []
-
-    def look_up(
-        self,
-        keys: Iterable[tuple[str, str]],
-        registry: Registry,
-        store_ids: Iterable[str],
-        checkouts: Checkouts,
-        abandoned: Iterable[tuple[str, str]],
-    ) -> LogRead:
-        self.look_ups += 1
-        self.asked += abandoned
-        recorded = frozenset(delivery for _, delivery in keys if delivery in self.records)
-        revisions = dict.fromkeys(store_ids, self.registry.held.revision)
-        return LogRead(recorded, revisions, frozenset(checkouts.bought & set(abandoned)))
-
-    def record(self, records: Iterable[DeliveryRecord]) -> None:
-        written = {record.delivery_id: record for record in records}
-        self.writes += len(written)
-        self.records |= written
-
-
-class Keys:
-    """Secrets of all subscriptions but those named."""
-
-    def __init__(self) -> None:
-        self.missing: set[str] = set()
-        self.secret = Secret(keys=(new_webhook_key(),), version=1)
-
-    def available(self, wanted: Mapping[str, int]) -> dict[str, Secret]:
-        return {name: self.secret for name in wanted if name.rpartition("/")[2] not in self.missing}
-
-
-class Receivers:
-    """Sends nothing; answers 200 unless a subscription has another outcome."""
-
-    def __init__(self) -> None:
-        self.failures: dict[str, Failure] = {}
-        self.posts: list[Post] = []
-        self.bodies: list[bytes] = []
-
-    def send(self, posts: Sequence[Post], budget_seconds: float) -> list[Outcome]:
-        self.posts += posts
-        self.bodies += [post.prepare()[1] for post in posts]
-        return [self._outcome(post) for post in posts]
-
-    def _outcome(self, post: Post) -> Outcome:
-        failure = self.failures.get(post.subscription_id)
-        status = {None: 200, Failure.HTTP: 500}.get(failure)
-        return Outcome(post.delivery_id, status, failure, 12)
-
-
-class Queue:
-    """Keeps messages; refuses deliveries of the subscriptions named."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[RetryMessage, int]] = []
-        self.refused: set[str] = set()
-
-    def send(self, messages: Sequence[tuple[RetryMessage, int]]) -> frozenset[str]:
-        self.messages += messages
-        return frozenset(m.delivery_id for m, _ in messages if m.subscription_id in self.refused)
-
-
-class World:
-    """A fan-out with all that it works with."""
-
-    def __init__(self, *subscriptions: Subscription) -> None:
-        self.registry = Registry(*subscriptions)
-        self.checkouts = Checkouts()
-        self.log = Log(self.registry)
-        self.keys = Keys()
-        self.receivers = Receivers()
-        self.queue = Queue()
-        self.fan_out = FanOut(
-            registry=self.registry,  # type: ignore[arg-type] # a fake with what fan-out uses
-            checkouts=self.checkouts,  # type: ignore[arg-type] # the same
-            deliveries=self.log,  # type: ignore[arg-type] # the same
-            secrets=self.keys,  # type: ignore[arg-type] # the same
-            sender=self.receivers,  # type: ignore[arg-type] # the same
-            retry_queue=self.queue,  # type: ignore[arg-type] # the same
-            retention_days=30,
-            now=lambda: NOW,
-            random=lambda: 0.0,
-        )
-
-    def __call__(self, *checkouts: Checkout) -> frozenset[str]:
-        arrivals = [Arrival(f"record-{index}", checkout) for index, checkout in enumerate(checkouts)]
-        return self.fan_out(arrivals, 5.0)
-
-    @property
-    def logged(self) -> dict[str, tuple[str, str | None]]:
-        """Of each subscription the state and reason."""
-        return {each.subscription_id: (each.state, each.reason) for each in self.log.records.values()}
-
-    @property
-    def sent_to(self) -> list[str]:
-        return [post.subscription_id for post in self.receivers.posts]
 
 
 def subscription(name: str, topic: str = "checkout", version: str = "2026-11") -> Subscription:
@@ -246,18 +114,19 @@ def test_a_failure_goes_to_the_queue_with_ids_only_and_fails_no_record() -> None
     event = checkout()
     assert event.event is not None
     assert world(event) == frozenset()
-    ((message, delay),) = world.queue.messages
-    assert delay == 5
+    (message,) = world.queue.messages
     assert message == RetryMessage(
         store_id="my-store",
         checkout_id="c1",
         subscription_id="a",
         delivery_id=delivery_id(event.event, "a"),
         event_id=event.event.id,
-        event_type="checkout.created",
+        event_type=EventType.CREATED,
+        event_time=event.event.time,
         sequence=1,
         attempts=1,
         reason="http",
+        not_before=NOW + timedelta(seconds=5),
     )
     record = world.log.records[message.delivery_id]
     assert (record.state, record.reason, record.status) == ("pending", "http", 500)
@@ -267,7 +136,7 @@ def test_a_post_that_was_not_tried_counts_no_attempt() -> None:
     world = World(subscription("a"))
     world.receivers.failures["a"] = Failure.DEFERRED
     world(checkout())
-    ((message, _),) = world.queue.messages
+    (message,) = world.queue.messages
     assert (message.attempts, message.reason) == (0, "deferred")
 
 
@@ -284,7 +153,7 @@ def test_a_subscription_whose_secret_cannot_be_read_is_delayed_and_not_dropped()
     world.keys.missing = {"a"}
     assert world(checkout()) == frozenset()
     assert world.sent_to == ["b"]
-    ((message, _),) = world.queue.messages
+    (message,) = world.queue.messages
     assert (message.subscription_id, message.attempts, message.reason) == ("a", 0, "secret_unavailable")
 
 
