@@ -15,7 +15,14 @@ from samtranslator.translator.transform import transform
 
 ROOT = Path(__file__).parents[2]
 QUEUES = ["RetryQueue", "DeliveryDeadLetterQueue", "StreamDeadLetterQueue", "RejectedEventsQueue"]
-FUNCTIONS = ["IngestFunction", "FanoutFunction", "SweepFunction", "ManageFunction", "AuthorizeFunction"]
+FUNCTIONS = [
+    "IngestFunction",
+    "FanoutFunction",
+    "RetryFunction",
+    "SweepFunction",
+    "ManageFunction",
+    "AuthorizeFunction",
+]
 TABLES = ["CheckoutTable", "RegistryTable", "DeliveryTable", "ShopperTable"]
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 
@@ -38,7 +45,7 @@ def _transformed(template: Template, monkeypatch: pytest.MonkeyPatch) -> Templat
     monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-south-1")
     packaged = copy.deepcopy(template)
     for name, resource in packaged["Resources"].items():
-        for uri in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
+        for uri in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
             if not str(resource["Properties"][uri]).startswith("s3://"):
                 resource["Properties"][uri] = f"s3://artefacts/{name}"
     never_asked = ManagedPolicyLoader(iam_client=None)  # no role here has a managed policy
@@ -54,6 +61,15 @@ def _statements(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
         for policy in role["Properties"].get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
                 yield name, statement
+
+
+def _mapping_of(processed: Template, function: str) -> Resource:
+    """What hands a function its batches."""
+    mappings = (
+        each["Properties"] for each in _of_type(processed, "AWS::Lambda::EventSourceMapping").values()
+    )
+    (mapping,) = (each for each in mappings if function in json.dumps(each["FunctionName"]))
+    return dict(mapping)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -162,8 +178,7 @@ def test_arm64_is_the_default_and_holds_for_functions_and_layers(processed: Temp
 
 
 def test_the_stream_s_mapping_loses_nothing_and_blocks_on_nothing(processed: Template) -> None:
-    (mapping,) = _of_type(processed, "AWS::Lambda::EventSourceMapping").values()
-    properties = mapping["Properties"]
+    properties = _mapping_of(processed, "FanoutFunction")
     assert properties["FunctionName"] == {"Ref": "FanoutFunctionAliaslive"}
     assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert properties["BisectBatchOnFunctionError"] is True
@@ -176,11 +191,20 @@ def test_the_stream_s_mapping_loses_nothing_and_blocks_on_nothing(processed: Tem
 
 
 def test_only_writes_that_are_events_reach_fan_out(processed: Template) -> None:
-    (mapping,) = _of_type(processed, "AWS::Lambda::EventSourceMapping").values()
-    (only,) = mapping["Properties"]["FilterCriteria"]["Filters"]
+    (only,) = _mapping_of(processed, "FanoutFunction")["FilterCriteria"]["Filters"]
     pattern = json.loads(only["Pattern"])
     assert pattern["eventName"] == ["INSERT", "MODIFY"]
     assert pattern["dynamodb"]["NewImage"]["event"]["M"]["id"]["S"] == [{"exists": True}]
+
+
+def test_a_message_of_the_retry_queue_fails_alone_and_is_not_shown_to_two_at_once(
+    processed: Template,
+) -> None:
+    properties = _mapping_of(processed, "RetryFunction")
+    timeout = processed["Resources"]["RetryFunction"]["Properties"]["Timeout"]
+    assert properties["FunctionName"] == {"Ref": "RetryFunctionAliaslive"}
+    assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert processed["Resources"]["RetryQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
 
 
 # ---------------------------------------------------------------- queues and tables
