@@ -4,14 +4,18 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from botocore.exceptions import ClientError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from checkout_recovery.checkout.event import Event, EventType
 from checkout_recovery.errors import BrokenRecord, ProblemError, Unavailable
+from checkout_recovery.observability import logger
+from checkout_recovery.providers.fields import is_key
+from checkout_recovery.subscriptions.store import STORE_ID
 from checkout_recovery.tables.driver import driver_errors
 
 if TYPE_CHECKING:
@@ -44,6 +48,21 @@ class Purpose(StrEnum):
     """As a replay, unless the checkout's newest event has been delivered."""
 
 
+def _checkout_key(value: str) -> str:
+    if not is_key(value):
+        raise ValueError("no key of a checkout")
+    return value
+
+
+# What a table or a queue would refuse must be found here: there it would fail a whole batch.
+_StoreId = Annotated[str, Field(pattern=rf"^{STORE_ID.pattern}$")]
+_Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,100}$")]
+_Count = Annotated[int, Field(ge=0, le=10**15)]
+_Time = Annotated[
+    AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))
+]
+
+
 class RetryMessage(BaseModel):
     """A delivery to make later. Ids only: the checkout is read again when its time has come."""
 
@@ -51,19 +70,19 @@ class RetryMessage(BaseModel):
 
     version: Literal[2] = 2
     purpose: Purpose = Purpose.RETRY
-    store_id: str
-    checkout_id: str
-    subscription_id: str
-    delivery_id: str
-    event_id: str
+    store_id: _StoreId
+    checkout_id: Annotated[str, AfterValidator(_checkout_key)]
+    subscription_id: _Id
+    delivery_id: _Id
+    event_id: _Id
     event_type: EventType
-    event_time: AwareDatetime
-    sequence: int
-    attempts: int = Field(ge=0)
+    event_time: _Time
+    sequence: _Count
+    attempts: _Count
     """How many have been made."""
-    reason: str
+    reason: str = Field(max_length=100)
     """Why the last one failed, or none was made."""
-    not_before: AwareDatetime
+    not_before: _Time
     """When it is due. SQS holds a message for 15 minutes at most: longer waits hop."""
     has_slot: bool = False
     """Whether `not_before` is its turn under the subscription's rate limit."""
@@ -120,7 +139,9 @@ class RetryQueue:
         try:
             with driver_errors():
                 answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
-        except Unavailable:
+        except (Unavailable, ClientError) as error:
+            # Whatever the fault is, what has been sent meanwhile must still be recorded.
+            logger.error("queue does not answer", extra={"error": type(error).__name__})
             return {message.delivery_id for message in messages}
         return {messages[int(entry["Id"])].delivery_id for entry in answer.get("Failed", ())}
 
