@@ -57,6 +57,10 @@ local: setup ## Run the whole stack on this machine until Ctrl-C (ARGS="--port 4
 demo: setup ## The same, and send every documented payload through it to a receiver that verifies
 	@exec $(BIN)/python -m local.demo $(ARGS)
 
+.PHONY: load
+load: setup ## Snapshots to many receivers of which some fail: what is lost, late or doubled (ARGS="--seconds 60")
+	@exec $(BIN)/python -m local.load $(ARGS)
+
 .PHONY: simulate
 simulate: setup ## A store's day with 20,000 shoppers through the real code, judged (ARGS="--shoppers 2000 --seed 7")
 	@python -m local.simulation $(ARGS)

@@ -6,7 +6,7 @@ a collaborator needs is imported where it is built: no function loads what only 
 
 import functools
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import boto3
@@ -103,7 +103,7 @@ def secrets() -> "Secrets":
 def sender() -> "Sender":
     from checkout_recovery.delivery.send import Limits
 
-    return _sender(Limits())
+    return _sender(Limits(straggler_seconds=1.0))
 
 
 def _sender(limits: "Limits") -> "Sender":
@@ -135,7 +135,7 @@ def notifications() -> "Notifications":
     return Notifications(boto3.client("sns", config=_CONFIG), settings().notification_topic_arn)
 
 
-def _attempts(sender: "Sender", *, probes: bool) -> "Attempts":
+def _attempts(sender: "Sender", *, probes: bool, deferral: timedelta) -> "Attempts":
     from checkout_recovery.delivery.attempts import Attempts
     from checkout_recovery.delivery.circuits import Circuits
     from checkout_recovery.tables.turns import Turns
@@ -148,6 +148,7 @@ def _attempts(sender: "Sender", *, probes: bool) -> "Attempts":
         circuits=Circuits(registry(), notifications, _now, probes=probes),
         retry_queue=retry_queue(),
         dead_letters=dead_letters(),
+        deferral=deferral,
         now=_now,
         random=random.random,
     )
@@ -211,7 +212,7 @@ def fan_out() -> "FanOut":
         registry=registry(),
         checkouts=checkouts(),
         deliveries=deliveries(),
-        attempts=_attempts(sender(), probes=False),
+        attempts=_attempts(sender(), probes=False, deferral=timedelta(seconds=1)),
         retention_days=settings().delivery_retention_days,
         now=_now,
     )
@@ -226,7 +227,9 @@ def retry() -> "Retry":
         registry=registry(),
         checkouts=checkouts(),
         deliveries=deliveries(),
-        attempts=_attempts(_sender(Limits(attempt_seconds=15.0)), probes=True),
+        attempts=_attempts(
+            _sender(Limits(attempt_seconds=15.0)), probes=True, deferral=timedelta(seconds=15)
+        ),
         retry_queue=retry_queue(),
         dead_letters=dead_letters(),
         retention_days=settings().delivery_retention_days,

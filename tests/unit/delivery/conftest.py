@@ -55,6 +55,17 @@ def saying(data: bytes, *, keep: bool = True) -> Script:
     return script
 
 
+def slowly(seconds: float) -> Script:
+    """Answers 200 after a while."""
+
+    def script(receiver: Receiver, connection: socket.socket, request: Request) -> bool:
+        receiver.closing.wait(seconds)
+        connection.sendall(answer("200 OK"))
+        return True
+
+    return script
+
+
 def hanging(receiver: "Receiver", connection: socket.socket, request: Request) -> bool:
     receiver.closing.wait(30)
     return False

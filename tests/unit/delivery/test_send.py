@@ -10,7 +10,7 @@ import pytest
 
 from checkout_recovery.delivery.send import Failure, Limits, Outcome, Post, Sender
 
-from .conftest import Authority, Receive, Receiver, Request, answer, answering, hanging, saying
+from .conftest import Authority, Receive, Receiver, Request, answer, answering, hanging, saying, slowly
 
 GENEROUS = 20.0
 """A budget that no test here should use up."""
@@ -565,6 +565,35 @@ class TestTurns:
         assert all(outcome.latency_ms < 2000 for outcome in outcomes[50:])
         assert len(stuck.requests) == 2
         assert failures(outcomes[:50]).count(Failure.DEFERRED) == 48
+
+    def test_who_hangs_is_cut_off_once_the_others_have_answered(
+        self, new_sender: NewSender, receive: Receive
+    ) -> None:
+        stuck, free = receive(hanging), receive()
+        posts = [post(stuck.url, subscription="stuck"), post(free.url, subscription="free")]
+        impatient = Limits(attempt_seconds=60, connect_seconds=60, straggler_seconds=0.2)
+        sender = new_sender(limits=impatient)
+        cut, delivered = sender.send(posts, 60)
+        assert (cut.failure, delivered.failure) == (Failure.TIMEOUT, None)
+        assert cut.latency_ms < 30_000
+        sender.send([post(stuck.url, subscription="stuck"), post(free.url, subscription="free")], 60)
+        third = sender.send([post(stuck.url, subscription="stuck")], 60)
+        assert failures(third) == [Failure.DEFERRED]  # it is held against them
+
+    def test_who_keeps_nobody_waiting_has_all_its_time(self, new_sender: NewSender, receive: Receive) -> None:
+        slow = receive(slowly(0.6))
+        posts = [post(slow.url, subscription="slow") for _ in range(3)]
+        outcomes = new_sender(limits=Limits(straggler_seconds=0.1)).send(posts, GENEROUS)
+        assert [outcome.failure for outcome in outcomes] == [None] * 3
+
+    def test_after_a_cut_the_others_go_on(self, new_sender: NewSender, receive: Receive) -> None:
+        stuck, free = receive(hanging), receive()
+        posts = [post(free.url, subscription="free", lane="one")]
+        posts += [post(stuck.url, subscription=f"stuck{number}") for number in range(8)]
+        posts += [post(free.url, subscription="free", lane=str(number)) for number in range(8)]
+        few = Limits(attempt_seconds=60, straggler_seconds=0.2, max_connections=2)
+        outcomes = new_sender(limits=few).send(posts, 60)
+        assert failures(outcomes[:1] + outcomes[9:]) == [None] * 9
 
     def test_until_a_subscription_answers_it_has_few_in_flight(
         self, new_sender: NewSender, receive: Receive

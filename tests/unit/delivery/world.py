@@ -200,6 +200,7 @@ class World:
 
     def attempts(self, *, probes: bool) -> Attempts:
         return Attempts(
+            deferral=timedelta(seconds=1),
             deliveries=self.log,  # type: ignore[arg-type] # the same
             secrets=self.keys,  # type: ignore[arg-type] # the same
             sender=self.receivers,  # type: ignore[arg-type] # the same

@@ -67,8 +67,6 @@ class Settled:
 
 
 class Attempts:
-    """Collaborators are arguments."""
-
     def __init__(
         self,
         *,
@@ -79,9 +77,25 @@ class Attempts:
         circuits: Circuits,
         retry_queue: RetryQueue,
         dead_letters: RetryQueue,
+        deferral: timedelta,
         now: Callable[[], datetime],
         random: Callable[[], float],
     ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            deliveries: the log.
+            secrets: of the subscriptions.
+            sender: makes the attempts.
+            turns: under rate limits.
+            circuits: of the subscriptions.
+            retry_queue: for what is to come later.
+            dead_letters: for what is given up.
+            deferral: how long a delivery waits that the sender had no time for, or no patience.
+            now: UTC.
+            random: gives numbers in [0, 1).
+        """
+        self._deferral = deferral
         self._deliveries = deliveries
         self._secrets = secrets
         self._sender = sender
@@ -209,7 +223,7 @@ class Attempts:
     def _settle(self, due: Due, outcome: Outcome) -> Settled:
         now = self._now()
         if outcome.failure is Failure.DEFERRED:
-            return self._postponed(due, Failure.DEFERRED.value, now + SCHEDULE[0])
+            return self._postponed(due, Failure.DEFERRED.value, now + self._deferral, jitter=False)
         if outcome.delivered:
             last = Attempt(now, None, outcome.status, outcome.latency_ms)
             return Settled(due, State.DELIVERED, last=last)

@@ -11,6 +11,7 @@ flight has a connection to itself, one that hangs or breaks costs nobody else's.
 cold, HTTP/1.1 pays a TLS handshake of about 1 ms for each connection.
 """
 
+import math
 import socket
 import time
 from collections import deque
@@ -114,6 +115,9 @@ class Limits:
     """How long a subscription is deferred before one post probes whether it answers again. Each probe without
     an answer doubles the wait; 0 has a probe always due."""
     probe_at_most_seconds: float = 600.0
+    straggler_seconds: float | None = None
+    """Once others have answered and nothing has ended for so long, those that have not answered are cut off
+    as TIMEOUT: a batch must not wait for who hangs. None waits for each as long as it may take."""
 
 
 _DEFAULTS = Limits()
@@ -166,6 +170,7 @@ class Sender:
         turns = _Turns(posts, self._limits, self._breaker)
         outcomes: dict[int, Outcome] = {}
         deadline = time.monotonic() + budget_seconds
+        patience = math.inf
         try:
             while (left := deadline - time.monotonic()) > 0:
                 if left >= self._limits.min_attempt_seconds:
@@ -173,8 +178,13 @@ class Sender:
                 if not self._busy:
                     break
                 self._multi.perform()
-                if not self._collect(turns, outcomes):
-                    self._wait(left)
+                if self._collect(turns, outcomes):
+                    patience = self._patience(turns)
+                elif (left_to_answer := patience - time.monotonic()) > 0:
+                    self._wait(min(left, left_to_answer))
+                else:
+                    self._cut_off(turns, outcomes)
+                    patience = self._patience(turns)
         finally:
             self._cut_short(outcomes)
         return [outcomes.get(index) or _deferred(post) for index, post in enumerate(posts)]
@@ -220,6 +230,21 @@ class Sender:
             outcome = outcomes[transfer.index] = transfer.outcome(code)
             turns.ended(transfer.index, outcome)
         return bool(ended)
+
+    def _patience(self, turns: "_Turns") -> float:
+        """Until when those in flight are waited for, if there is anybody who waits for them."""
+        limit = self._limits.straggler_seconds
+        in_flight = {turns.subscription(transfer.index) for transfer in self._busy.values()}
+        if limit is None or turns.answered <= in_flight:
+            return math.inf
+        return time.monotonic() + limit
+
+    def _cut_off(self, turns: "_Turns", outcomes: dict[int, Outcome]) -> None:
+        """Ends who has not answered while others have; it is held against them."""
+        for curl in tuple(self._busy):
+            transfer = self._release(curl)
+            outcome = outcomes[transfer.index] = transfer.outcome(pycurl.E_OPERATION_TIMEDOUT)
+            turns.ended(transfer.index, outcome)
 
     def _wait(self, left: float) -> None:
         milliseconds = self._multi.timeout()  # -1 where libcurl waits for sockets alone
@@ -309,6 +334,8 @@ class _Turns:
         self._limits = limits
         self._posts = posts
         self._breaker = breaker
+        self.answered: set[str] = set()
+        """The subscriptions that have."""
         self._queues: dict[str, _Queue] = {}
         for index, post in enumerate(posts):
             queue = self._queues.get(post.subscription_id)
@@ -327,10 +354,14 @@ class _Turns:
                 return queue.take()
         return None
 
+    def subscription(self, index: int) -> str:
+        return self._posts[index].subscription_id
+
     def ended(self, index: int, outcome: Outcome) -> None:
         post = self._posts[index]
         queue = self._give_back(post)
         if outcome.status is not None:
+            self.answered.add(post.subscription_id)
             self._breaker.answered(_receiver(post))
             queue.answered(self._limits)
             return

@@ -1,0 +1,233 @@
+"""Runs the load: `python -m local.load`, or `make load`.
+
+Two phases of the same length with the same receivers: in the first those that fail are paused, in the second
+they are not. So what failing receivers cost the others is a ratio from one run. It ends with 0 if nothing is
+lost, everything verifies, and whoever is well has all.
+"""
+
+import argparse
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from local.client import ApiError, Client, StoreClient
+from local.cloud import LocalCloudError, Stack, local_cloud
+from local.load.receivers import FAILING, SURE, Kind, Receivers, Subscriber, kinds_of
+from local.load.reconcile import Account, account, percentile
+from local.load.shoppers import Posted, Written, post
+from local.receiver import Arrival, Receiver
+
+_LOOK_SECONDS = 0.5
+_LOG_SECONDS = 5.0
+"""How long after an arrival the delivery log may still not have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a run is."""
+
+    stores: int = 3
+    subscribers: int = 8
+    """Of each store."""
+    failing: int = 5
+    """How many of the first store's subscribers fail."""
+    seconds: float = 30.0
+    """Each phase's length."""
+    rate: float = 8.0
+    """Snapshots a second."""
+    settle_seconds: float = 60.0
+    """How long those that are well may take to catch up at a phase's end."""
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What happened in a phase."""
+
+    name: str
+    posted: Posted
+    accounts: tuple[Account, ...]
+
+    @property
+    def latencies(self) -> list[float]:
+        """Of the receivers that are well in both phases, in seconds."""
+        return [
+            latency for one in self.accounts if one.subscriber.kind is Kind.WELL for latency in one.latencies
+        ]
+
+
+def run(stack: Stack, options: Options, say: Callable[[str], None]) -> tuple[Phase, Phase]:
+    """Runs both phases on a deployed stack.
+
+    Raises:
+        ApiError: a store or a subscription could not be made.
+    """
+    with Client(stack.api_url, stack.admin_token) as client, Receiver() as receiver:
+        receivers = Receivers(receiver)
+        stores = [client.register(f"load-{secrets.token_hex(4)}") for _ in range(options.stores)]
+        subscribers = [
+            receivers.subscribe(store, kind)
+            for number, store in enumerate(stores)
+            for kind in kinds_of(options.subscribers, 0 if number else options.failing)
+        ]
+        with _paused([one for one in subscribers if one.kind in FAILING]):
+            say(f"{len(subscribers)} subscriptions of {len(stores)} stores; first without those that fail")
+            quiet = _phase("without", stores, subscribers, receiver, options, say)
+        say("now with them")
+        with receivers.flap():
+            busy = _phase("with", stores, subscribers, receiver, options, say)
+    return quiet, busy
+
+
+@contextmanager
+def _paused(subscribers: Sequence[Subscriber]) -> Iterator[None]:
+    for one in subscribers:
+        one.store.change(one.name, paused=True)
+    yield
+    for one in subscribers:
+        one.store.change(one.name, paused=False)
+
+
+def _phase(
+    name: str,
+    stores: Sequence[StoreClient],
+    subscribers: Sequence[Subscriber],
+    receiver: Receiver,
+    options: Options,
+    say: Callable[[str], None],
+) -> Phase:
+    posted = post(stores, options.seconds, options.rate, name, options.seed)
+    say(f"{len(posted.written)} events written; waiting for those that are well")
+    sure = [one for one in subscribers if one.kind in SURE]
+    deadline = time.monotonic() + options.settle_seconds
+    while time.monotonic() < deadline and not _have_all(sure, posted.written, receiver.arrivals):
+        time.sleep(_LOOK_SECONDS)
+    time.sleep(_LOG_SECONDS)
+    listening = subscribers if name == "with" else sure
+    came = receiver.arrivals
+    return Phase(name, posted, tuple(_account(one, posted.written, came) for one in listening))
+
+
+def _have_all(
+    subscribers: Sequence[Subscriber], written: Sequence[Written], arrivals: Sequence[Arrival]
+) -> bool:
+    have = {(arrival.name, arrival.event_id) for arrival in arrivals if arrival.status == 200}  # noqa: PLR2004
+    return all(
+        (one.name, event.event_id) in have
+        for one in subscribers
+        for event in written
+        if event.store_id == one.store.store_id
+    )
+
+
+def _account(one: Subscriber, written: Sequence[Written], arrivals: Sequence[Arrival]) -> Account:
+    log = {entry["event_id"]: entry["state"] for entry in one.store.deliveries(one.name)}
+    return account(
+        one,
+        [event for event in written if event.store_id == one.store.store_id],
+        [arrival for arrival in arrivals if arrival.name == one.name],
+        log,
+    )
+
+
+# ---------------------------------------------------------------- the report
+
+
+def faults(phases: Sequence[Phase]) -> list[str]:
+    """What must not be, in words; nothing of a shopper."""
+    found = []
+    for phase in phases:
+        if phase.posted.refused:
+            found.append(f"{phase.name}: {phase.posted.refused} snapshots were not taken in")
+        for one in phase.accounts:
+            who = f"{phase.name}: a receiver that is {one.subscriber.kind}"
+            if one.lost:
+                found.append(f"{who} lost {len(one.lost)} events")
+            if one.unverified:
+                found.append(f"{who} could not verify {one.unverified} deliveries")
+            if one.subscriber.kind in SURE and one.received < one.owed:
+                found.append(f"{who} lacks {one.owed - one.received} events")
+    return found
+
+
+def figures(phases: Sequence[Phase]) -> dict[str, Any]:
+    """The run in figures."""
+    told: dict[str, Any] = {}
+    for phase in phases:
+        by_kind: dict[str, dict[str, int]] = {}
+        for one in phase.accounts:
+            sums = by_kind.setdefault(one.subscriber.kind.value, dict.fromkeys(_COLUMNS, 0))
+            for column in _COLUMNS:
+                value = getattr(one, column)
+                sums[column] += len(value) if isinstance(value, list) else value
+        told[phase.name] = {
+            "events": len(phase.posted.written),
+            "receivers": by_kind,
+            "seconds": {f"p{p}": percentile(phase.latencies, p) for p in (50, 99)},
+        }
+    without, with_ = (told[phase.name]["seconds"] for phase in phases)
+    told["ratio"] = {name: with_[name] / without[name] for name in without if without[name] and with_[name]}
+    return told
+
+
+_COLUMNS = ("owed", "received", "lost", "duplicates", "out_of_order", "unverified", "behind", "given_up")
+
+
+def show(told: dict[str, Any], console: Console) -> None:
+    for phase in ("without", "with"):
+        table = Table("receivers", *(name.replace("_", " ") for name in _COLUMNS))
+        for kind, sums in told[phase]["receivers"].items():
+            table.add_row(kind, *(str(sums[column]) for column in _COLUMNS))
+        seconds = told[phase]["seconds"]
+        console.print(f"\n{phase} the failing: {told[phase]['events']} events", table)
+        console.print(
+            "latency of those that are well: "
+            + ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if value is not None)
+        )
+    ratios = ", ".join(f"{name} {value:.2f}" for name, value in told["ratio"].items())
+    console.print(f"\nwith the failing, as a multiple of without them: {ratios}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options, json_path = _options(arguments)
+    console = Console(highlight=False)
+    say = lambda line: console.print(f"load: {line}")  # noqa: E731 - one line
+    try:
+        with local_cloud() as stack:
+            phases = run(stack, options, say)
+    except (LocalCloudError, ApiError) as error:
+        console.print(f"load: {error}", markup=False)
+        return 1
+    told = figures(phases)
+    show(told, console)
+    if json_path:
+        json_path.write_text(json.dumps({"options": asdict(options), **told}, indent=2) + "\n")
+    wrong = faults(phases)
+    for line in wrong:
+        console.print(f"load: {line}", style="bold red")
+    console.print("load: nothing lost" if not wrong else "load: see above")
+    return 1 if wrong else 0
+
+
+def _options(arguments: Sequence[str] | None) -> tuple[Options, Path | None]:
+    defaults = Options()
+    parser = argparse.ArgumentParser(prog="make load", description=__doc__)
+    for name, value in asdict(defaults).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--json", type=Path, default=None, help="where to write the figures")
+    given = vars(parser.parse_args(arguments))
+    path = given.pop("json")
+    return Options(**given), path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
