@@ -170,7 +170,7 @@ class Sender:
         turns = _Turns(posts, self._limits, self._breaker)
         outcomes: dict[int, Outcome] = {}
         deadline = time.monotonic() + budget_seconds
-        patience = math.inf
+        quiet_since = time.monotonic()
         try:
             while (left := deadline - time.monotonic()) > 0:
                 if left >= self._limits.min_attempt_seconds:
@@ -179,12 +179,12 @@ class Sender:
                     break
                 self._multi.perform()
                 if self._collect(turns, outcomes):
-                    patience = self._patience(turns)
-                elif (left_to_answer := patience - time.monotonic()) > 0:
-                    self._wait(min(left, left_to_answer))
+                    quiet_since = time.monotonic()
+                elif (patience := self._patience(turns, quiet_since)) > 0:
+                    self._wait(min(left, patience))
                 else:
                     self._cut_off(turns, outcomes)
-                    patience = self._patience(turns)
+                    quiet_since = time.monotonic()
         finally:
             self._cut_short(outcomes)
         return [outcomes.get(index) or _deferred(post) for index, post in enumerate(posts)]
@@ -231,13 +231,13 @@ class Sender:
             turns.ended(transfer.index, outcome)
         return bool(ended)
 
-    def _patience(self, turns: "_Turns") -> float:
-        """Until when those in flight are waited for, if there is anybody who waits for them."""
+    def _patience(self, turns: "_Turns", quiet_since: float) -> float:
+        """How long those in flight are still waited for, by others who have answered."""
         limit = self._limits.straggler_seconds
         in_flight = {turns.subscription(transfer.index) for transfer in self._busy.values()}
         if limit is None or turns.answered <= in_flight:
             return math.inf
-        return time.monotonic() + limit
+        return quiet_since + limit - time.monotonic()
 
     def _cut_off(self, turns: "_Turns", outcomes: dict[int, Outcome]) -> None:
         """Ends who has not answered while others have; it is held against them."""
