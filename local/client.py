@@ -100,6 +100,9 @@ class StoreClient:
     def change(self, subscription_id: str, **changes: Any) -> dict[str, Any]:
         return self._call("PATCH", f"/subscriptions/{subscription_id}", changes)
 
+    def subscription(self, subscription_id: str) -> dict[str, Any]:
+        return self._call("GET", f"/subscriptions/{subscription_id}")
+
     def rotate(self, subscription_id: str) -> str:
         """Gives a subscription a new key, which is returned."""
         return str(self._call("POST", f"/subscriptions/{subscription_id}/rotate", {})["webhook_key"])

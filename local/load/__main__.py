@@ -26,6 +26,7 @@ from local.load.reconcile import Account, account, percentile
 from local.load.shoppers import Posted, Written, post
 from local.receiver import Arrival, Receiver
 
+_WARM_UP_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
 _LOG_SECONDS = 5.0
 """How long after an arrival the delivery log may still not have it."""
@@ -74,6 +75,8 @@ def run(stack: Stack, options: Options, say: Callable[[str], None]) -> tuple[Pha
     with Client(stack.api_url, stack.admin_token) as client, Receiver() as receiver:
         receivers = Receivers(receiver)
         stores = [client.register(f"load-{secrets.token_hex(4)}") for _ in range(options.stores)]
+        # It starts the functions, so that both phases find them warm.
+        post(stores, _WARM_UP_SECONDS, options.rate, "warm-up", options.seed)
         subscribers = [
             receivers.subscribe(store, kind)
             for number, store in enumerate(stores)
@@ -136,6 +139,7 @@ def _account(one: Subscriber, written: Sequence[Written], arrivals: Sequence[Arr
         [event for event in written if event.store_id == one.store.store_id],
         [arrival for arrival in arrivals if arrival.name == one.name],
         log,
+        is_disabled=one.store.subscription(one.name)["disabled_reason"] is not None,
     )
 
 

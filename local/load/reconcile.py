@@ -39,6 +39,8 @@ def account(
     written: Iterable[Written],
     arrivals: Sequence[Arrival],
     log: Mapping[str, str],
+    *,
+    is_disabled: bool,
 ) -> Account:
     """Draws up one subscriber's account.
 
@@ -47,6 +49,7 @@ def account(
         written: all events of its store.
         arrivals: all that came to it.
         log: the state of each of its deliveries in the delivery log, by event.
+        is_disabled: whether the system has stopped sending to it, and says so: later events are not for it.
     """
     owed = {one.event_id: one for one in written}
     taken = [arrival for arrival in arrivals if arrival.status == 200 and arrival.event_id in owed]  # noqa: PLR2004
@@ -60,7 +63,7 @@ def account(
     result.latencies = [at - owed[event].posted_at for event, at in first.items()]
     for event in owed.keys() - first.keys():
         state = log.get(event)
-        if state in _ENDED:
+        if state in _ENDED or (state is None and is_disabled):
             result.given_up += 1
         elif state == "pending":
             result.behind += 1

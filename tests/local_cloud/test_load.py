@@ -1,0 +1,19 @@
+"""`make load` at a small size, on the deployed template."""
+
+from local.cloud import Stack
+from local.load.__main__ import Options, faults, figures, run
+from local.load.receivers import FAILING, Kind
+
+SMALL = Options(stores=1, subscribers=8, seconds=6, rate=3, settle_seconds=60)
+
+
+def test_nothing_is_lost_whoever_fails(stack: Stack) -> None:
+    said: list[str] = []
+    phases = run(stack, SMALL, said.append)
+    told = figures(phases)
+    assert faults(phases) == []
+    assert set(told["with"]["receivers"]) == {*FAILING, Kind.SLOW, Kind.WELL}
+    assert all(told[name]["receivers"]["well"]["received"] > 0 for name in ("without", "with"))
+    for failing in (Kind.ERRING, Kind.DEAD):
+        sums = told["with"]["receivers"][failing]
+        assert sums["behind"] + sums["given_up"] == sums["owed"] > 0
