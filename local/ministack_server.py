@@ -24,6 +24,7 @@ from typing import Any
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime
 from ministack.services import apigateway, eventbridge, lambda_svc
+from ministack.services.cloudformation import provisioners
 
 _body_is_utf8: contextvars.ContextVar[bool] = contextvars.ContextVar("body_is_utf8", default=True)
 
@@ -118,6 +119,22 @@ def keep_to_the_minute() -> None:
     eventbridge._SCHEDULER_TICK_INTERVAL = 1
 
 
+def take_alarms_on_metric_math() -> None:
+    """Keeps an alarm on metric math; ministack refuses it, and with it the stack.
+
+    It is kept with its first metric, and watches nothing: there are no functions' metrics here.
+    """
+    record = provisioners._cw_metric_alarm_record
+
+    def record_with_math(name: str, properties: dict[str, Any]) -> Any:
+        queries = properties.get("Metrics") or []
+        first = next((query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query), {})
+        described = {key: value for key, value in properties.items() if key != "Metrics"} | first
+        return {**record(name, described), **({"Metrics": queries} if queries else {})}
+
+    provisioners._cw_metric_alarm_record = record_with_math
+
+
 class UnpackedOnce(zipfile.ZipFile):
     """An archive of which all who unpack it share the files."""
 
@@ -152,6 +169,7 @@ if __name__ == "__main__":
     authorize_batches()
     name_what_was_invoked()
     keep_to_the_minute()
+    take_alarms_on_metric_math()
     unpack_layers_once()
     end_with_parent()
     app.main()

@@ -183,7 +183,17 @@ def figures(phases: Sequence[Phase]) -> dict[str, Any]:
     return told
 
 
-_COLUMNS = ("owed", "received", "lost", "duplicates", "out_of_order", "unverified", "behind", "given_up")
+_COLUMNS = (
+    "owed",
+    "received",
+    "lost",
+    "duplicates",
+    "out_of_order",
+    "unverified",
+    "behind",
+    "superseded",
+    "given_up",
+)
 
 
 def show(told: dict[str, Any], console: Console) -> None:

@@ -8,7 +8,7 @@ from local.load.receivers import Subscriber
 from local.load.shoppers import Written
 from local.receiver import Arrival
 
-_ENDED = frozenset({"superseded", "suppressed", "expired", "exhausted"})
+_GIVEN_UP = frozenset({"suppressed", "expired", "exhausted"})
 
 
 @dataclass(slots=True)
@@ -26,6 +26,8 @@ class Account:
     unverified: int = 0
     behind: int = 0
     """Not delivered, and the queue has them."""
+    superseded: int = 0
+    """Not delivered, because a newer event of its checkout took its place."""
     given_up: int = 0
     """Not delivered, and the log says why."""
     lost: list[str] = field(default_factory=list)
@@ -63,7 +65,9 @@ def account(
     result.latencies = [at - owed[event].posted_at for event, at in first.items()]
     for event in owed.keys() - first.keys():
         state = log.get(event)
-        if state in _ENDED or (state is None and is_disabled):
+        if state == "superseded":
+            result.superseded += 1
+        elif state in _GIVEN_UP or (state is None and is_disabled):
             result.given_up += 1
         elif state == "pending":
             result.behind += 1

@@ -67,11 +67,17 @@ def test_what_the_log_takes_for_delivered_and_never_came_is_lost() -> None:
     assert drawn_up([event], [], {event.event_id: "delivered"}).lost == [event.event_id]
 
 
-@pytest.mark.parametrize("state", ["superseded", "suppressed", "expired", "exhausted"])
+@pytest.mark.parametrize("state", ["suppressed", "expired", "exhausted"])
 def test_what_the_log_says_was_given_up_is_not_lost(state: str) -> None:
     (event,) = written(1)
     result = drawn_up([event], [], {event.event_id: state})
     assert (result.lost, result.given_up, result.behind) == ([], 1, 0)
+
+
+def test_what_a_newer_event_took_the_place_of_is_not_lost() -> None:
+    (event,) = written(1)
+    result = drawn_up([event], [], {event.event_id: "superseded"})
+    assert (result.lost, result.given_up, result.superseded) == ([], 0, 1)
 
 
 def test_what_the_queue_has_is_behind() -> None:
