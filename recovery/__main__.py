@@ -1,0 +1,3 @@
+from recovery.main import run
+
+run()

@@ -1,0 +1,60 @@
+"""`recovery erase`: has what is known of one shopper erased. Whom it was about is never printed."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from recovery.api import path
+from recovery.arguments import StoreId
+from recovery.failure import Failure
+from recovery.session import Session, command
+
+Shopper = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SHOPPER",
+        show_default=False,
+        help="A phone number with its country code, or an e-mail address. Without it, or as -, it is asked "
+        "for or read from stdin, so that it does not stay in the shell's history.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for a confirmation.")]
+
+
+def add(app: typer.Typer) -> None:
+    command(
+        app,
+        "erase",
+        examples="recovery erase my-store\nrecovery erase my-store - --yes < shopper.txt",
+    )(erase)
+
+
+def erase(session: Session, store: StoreId, shopper: Shopper = None, yes: Yes = False) -> None:
+    """Erase what is known of a shopper in a store. It cannot be undone."""
+    whom = shopper if shopper not in (None, "-") else _asked()
+    whom = (whom or "").strip()
+    if not whom:
+        raise Failure("There is no phone number or e-mail address to erase.")
+    if not yes:
+        _confirm(store)
+    done = session.api.send("DELETE", path("stores", store, "shoppers", whom))
+    if session.screen.as_json:
+        session.screen.document(done)
+        return
+    session.screen.facts({name.replace("_", " "): value for name, value in done.items()} or {"erased": True})
+
+
+def _asked() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("Phone number or e-mail address", hide_input=True, err=True))
+    return sys.stdin.readline()
+
+
+def _confirm(store: str) -> None:
+    try:
+        agreed = typer.confirm(f"Erase this shopper from {store} for good?", err=True)
+    except typer.Abort:
+        raise Failure("Nothing was erased: it was not confirmed, and --yes was not given.") from None
+    if not agreed:
+        raise Failure("Nothing was erased.")

@@ -1,0 +1,180 @@
+"""`recovery recover`: has all that failed since a time sent after all, page by page of the delivery log.
+
+A page may be asked for again without harm, so a run that was interrupted goes on from its cursor.
+"""
+
+import contextlib
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from recovery import log, moments
+from recovery.api import Api, count, path
+from recovery.arguments import OneOrAll, StoreId, Until
+from recovery.failure import Failure
+from recovery.session import Session, command
+from recovery.show import Screen
+
+
+class State(StrEnum):
+    EXPIRED = "expired"
+    EXHAUSTED = "exhausted"
+    PENDING = "pending"
+
+
+Since = Annotated[
+    datetime,
+    typer.Option(
+        parser=moments.moment,
+        metavar="TIME",
+        help="All that failed since then: 2h (ago), or 2026-11-22T10:00Z.",
+    ),
+]
+States = Annotated[
+    list[State] | None,
+    typer.Option("--state", help="In which state; may be repeated. [default: expired, exhausted]"),
+]
+PerSecond = Annotated[int, typer.Option(min=1, max=100, help="How many a second are sent at most.")]
+Cursor = Annotated[str | None, typer.Option(help="Go on from here, as an interrupted run has printed it.")]
+
+
+@dataclass
+class Recovered:
+    """How far one subscription's log has been gone through."""
+
+    subscription_id: str
+    looked_at: int = 0
+    queued: int = 0
+    next_cursor: str | None = None
+    finished: bool = False
+    failure: str | None = None
+
+
+def add(app: typer.Typer) -> None:
+    command(
+        app,
+        "recover",
+        examples="recovery recover my-store --since 2h\n"
+        "recovery recover my-store sub_1 --since 2026-11-22T10:00Z --until 2026-11-22T12:00Z\n"
+        "recovery recover my-store --since 1d --state exhausted --per-second 50\n"
+        "recovery recover my-store sub_1 --since 2026-11-22T10:00Z --cursor dlv_0193…",
+    )(recover)
+
+
+def recover(
+    session: Session,
+    store: StoreId,
+    subscription: OneOrAll = None,
+    *,
+    since: Since,
+    until: Until = None,
+    state: States = None,
+    per_second: PerSecond = 10,
+    cursor: Cursor = None,
+) -> None:
+    """Have all that failed since a time sent after all, if it still matters: once a checkout.
+
+    Shows how far it is; after Ctrl-C it prints the cursor from which it goes on.
+    """
+    if cursor and not subscription:
+        raise typer.BadParameter("a cursor is one subscription's: name it too", param_hint="--cursor")
+    asked: dict[str, Any] = {"since": moments.wire(since), "per_second": per_second}
+    if until:
+        asked["until"] = moments.wire(until)
+    if state:
+        asked["states"] = [one.value for one in state]
+    names = [subscription] if subscription else _subscriptions(session, store)
+    runs = [Recovered(name, next_cursor=cursor) for name in names]
+    with contextlib.suppress(KeyboardInterrupt), session.screen.progress() as bar:
+        for run in runs:
+            _recover_one(session.api, bar, store, run, asked, (since, until or moments.now()))
+    _tell(session.screen, store, asked, runs)
+    if not all(run.finished for run in runs):
+        raise typer.Exit(1)
+
+
+def _subscriptions(session: Session, store: str) -> list[str]:
+    """Those of a store that can be sent anything."""
+    found = session.api.every(path("stores", store, "subscriptions"), "subscriptions")
+    return [
+        str(one.get("subscription_id"))
+        for one in found
+        if not one.get("paused") and not one.get("disabled_reason")
+    ]
+
+
+def _recover_one(
+    api: Api,
+    bar: Progress,
+    store: str,
+    run: Recovered,
+    asked: dict[str, Any],
+    between: tuple[datetime, datetime],
+) -> None:
+    """Goes through one subscription's log; what fails is in `run`, for the others go on.
+
+    The cursor carries when the next message is due, so the API keeps to the rate over all pages.
+    """
+    task = bar.add_task(run.subscription_id, total=1.0, told="")
+    target = path("stores", store, "subscriptions", run.subscription_id, "recover")
+    while not run.finished:
+        body = asked | ({"cursor": run.next_cursor} if run.next_cursor else {})
+        try:
+            answer = api.send("POST", target, body, repeatable=True)
+            queued = count(answer, "queued")
+            run.looked_at += count(answer, "looked_at")
+        except Failure as failure:
+            run.failure = failure.message
+            return
+        run.queued += queued
+        following = answer.get("next_cursor")
+        run.next_cursor = following if isinstance(following, str) else None
+        run.finished = run.next_cursor is None
+        told = f"{run.looked_at} looked at, {run.queued} queued"
+        bar.update(task, completed=_done(run, between), told=told)
+
+
+def _done(run: Recovered, between: tuple[datetime, datetime]) -> float | None:
+    """Which part of the time has been gone through, newest first; None where the cursor does not say."""
+    if run.finished:
+        return 1.0
+    at = log.milliseconds(run.next_cursor)
+    first, last = (moment.timestamp() * 1000 for moment in between)
+    return None if at is None or last <= first else min(max((last - at) / (last - first), 0.0), 1.0)
+
+
+def _tell(screen: Screen, store: str, asked: dict[str, Any], runs: list[Recovered]) -> None:
+    if screen.as_json:
+        screen.document({"since": asked["since"], "subscriptions": [asdict(run) for run in runs]})
+    else:
+        screen.table(
+            ("subscription", "looked at", "queued", ""),
+            [
+                (
+                    run.subscription_id,
+                    run.looked_at,
+                    run.queued,
+                    run.failure or ("" if run.finished else "not finished"),
+                )
+                for run in runs
+            ],
+            empty="The store has no subscription that can be sent anything.",
+        )
+    for run in runs:
+        if not run.finished:
+            screen.note(f"Go on with: {_again(store, asked, run)}")
+
+
+def _again(store: str, asked: dict[str, Any], run: Recovered) -> str:
+    """The command that goes on where this run ended."""
+    words = ["recovery recover", store, run.subscription_id, "--since", asked["since"]]
+    if "until" in asked:
+        words += ["--until", asked["until"]]
+    for state in asked.get("states", []):
+        words += ["--state", state]
+    words += ["--per-second", str(asked["per_second"])]
+    return " ".join(words + (["--cursor", run.next_cursor] if run.next_cursor else []))
