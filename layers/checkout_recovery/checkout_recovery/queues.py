@@ -56,7 +56,7 @@ def _checkout_key(value: str) -> str:
 
 # What a table or a queue would refuse must be found here: there it would fail a whole batch.
 _StoreId = Annotated[str, Field(pattern=rf"^{STORE_ID.pattern}$")]
-_Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,100}$")]
+_Id = Annotated[str, Field(pattern=r"^[!-~]{1,100}$")]
 _Count = Annotated[int, Field(ge=0, le=10**15)]
 _Time = Annotated[
     AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))
@@ -79,7 +79,9 @@ class RetryMessage(BaseModel):
     event_time: _Time
     sequence: _Count
     attempts: _Count
-    """How many have been made."""
+    """How many have been made; since a replay, where there was one."""
+    earlier: _Count = 0
+    """How many were made before the replay."""
     reason: str = Field(max_length=100)
     """Why the last one failed, or none was made."""
     not_before: _Time

@@ -200,7 +200,6 @@ class World:
 
     def attempts(self, *, probes: bool) -> Attempts:
         return Attempts(
-            deferral=timedelta(seconds=1),
             deliveries=self.log,  # type: ignore[arg-type] # the same
             secrets=self.keys,  # type: ignore[arg-type] # the same
             sender=self.receivers,  # type: ignore[arg-type] # the same
@@ -208,6 +207,7 @@ class World:
             circuits=self.circuits(probes=probes),
             retry_queue=self.queue,  # type: ignore[arg-type] # the same
             dead_letters=self.dead_letters,  # type: ignore[arg-type] # the same
+            deferral=timedelta(seconds=1),
             now=self.clock,
             random=lambda: 0.0,
         )

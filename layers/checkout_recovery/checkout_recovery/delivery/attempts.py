@@ -46,7 +46,9 @@ class Due:
     expires_at: datetime
     """When its entry in the log may be deleted."""
     attempts: int = 0
-    """How many have been made."""
+    """How many have been made; since a replay, where there was one."""
+    earlier: int = 0
+    """How many were made before the replay."""
     history: tuple[Attempt, ...] = ()
     has_slot: bool = False
     """Whether it has its turn under the subscription's rate limit already."""
@@ -301,6 +303,7 @@ def _message(one: Settled, not_before: datetime) -> RetryMessage:
         event_time=delivery.event.time,
         sequence=delivery.checkout.sequence,
         attempts=one.due.attempts + (one.last is not None),
+        earlier=one.due.earlier,
         reason=one.reason or "",
         not_before=not_before,
         has_slot=one.has_slot,
@@ -320,7 +323,7 @@ def _entry(one: Settled, now: datetime) -> DeliveryRecord:
         event_type=delivery.event.type.value,
         sequence=delivery.checkout.sequence,
         state=one.state,
-        attempts=due.attempts + (one.last is not None),
+        attempts=due.earlier + due.attempts + (one.last is not None),
         reason=one.reason,
         status=last.status if last else None,
         latency_ms=last.latency_ms if last else None,
@@ -344,7 +347,7 @@ def _log_failures(settled: Iterable[Settled]) -> None:
                 "failure": one.last.failure,
                 "status": one.last.status,
                 "latency_ms": one.last.latency_ms,
-                "attempts": one.due.attempts + 1,
+                "attempts": one.due.earlier + one.due.attempts + 1,
                 "state": one.state.value,
             },
         )
@@ -365,8 +368,9 @@ def _count(settled: Sequence[Settled], now: datetime) -> None:
     for reason, count in suppressed.items():
         measure("Suppressed", count, reason=reason or "")
     attempted = [one for one in settled if one.last]
-    first = [_milliseconds(now - one.due.delivery.event.time) for one in attempted if not one.due.attempts]
-    later = [(now - one.due.delivery.event.time).total_seconds() for one in attempted if one.due.attempts]
+    ages = [(one.due, now - one.due.delivery.event.time) for one in attempted]
+    first = [_milliseconds(age) for due, age in ages if not due.earlier + due.attempts]
+    later = [age.total_seconds() for due, age in ages if due.earlier + due.attempts]
     if first:
         measure("FirstAttemptMilliseconds", *first)
     if later:

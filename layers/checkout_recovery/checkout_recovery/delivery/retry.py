@@ -26,6 +26,8 @@ from checkout_recovery.tables.registry import RegistryTable, Subscriptions
 _EARLY = timedelta(seconds=2)
 """So much before its time a message counts as due: it is not worth another hop."""
 _REPLAYED = "replayed"
+_OPEN = (State.PENDING, *FAILED)
+"""What the end of a message may still change: a delivery that was delivered stays so whatever comes after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,12 @@ class Retry:
         now = self._now()
         early = [one for one in waiting if one.message.not_before > now + _EARLY]
         ready = [one for one in waiting if one.message.not_before <= now + _EARLY]
-        refused = self._retry_queue.send([one.message for one in early], now) if early else frozenset()
-        again = {one.record_id for one in early if one.message.delivery_id in refused}
-        return frozenset(again) | self._make(ready, budget_seconds, now)
+        again = self._make(ready, budget_seconds, now) if ready else frozenset()
+        # Last: if it were followed by an error, the queue would have each of these twice.
+        if early:
+            refused = self._retry_queue.send([one.message for one in early], self._now())
+            again |= {one.record_id for one in early if one.message.delivery_id in refused}
+        return again
 
     def _make(self, ready: Sequence[Waiting], budget_seconds: float, now: datetime) -> frozenset[str]:
         stores = {one.message.store_id: one for one in ready}.keys()
@@ -142,11 +147,13 @@ class Retry:
         now: datetime,
     ) -> Due:
         record = records.get(delivery.delivery_id)
-        attempts = record.attempts if record else message.attempts
+        is_retry = message.purpose is Purpose.RETRY
+        made = record.attempts if record else 0
         return Due(
             delivery,
             self._expires_at(registered[message.store_id], now),
-            attempts=attempts if message.purpose is Purpose.RETRY else 0,  # a replay has all its attempts
+            attempts=message.attempts if is_retry else 0,  # a replay has all its attempts
+            earlier=message.earlier if is_retry else made,
             history=record.history if record else (),
             has_slot=message.has_slot,
         )
@@ -160,8 +167,8 @@ class Retry:
     ) -> frozenset[str]:
         """Ends what does not matter any more; returns the records of what could not be kept."""
         ended: dict[str, DeliveryRecord] = {}
-        given_up: list[tuple[str, RetryMessage]] = []
-        outcomes: Counter[tuple[str, str]] = Counter()
+        given_up: dict[str, RetryMessage] = {}
+        contracts: dict[str, str] = {}
         for one in judged:
             message, verdict = one.waiting.message, one.verdict
             if isinstance(verdict, Delivery):
@@ -170,21 +177,22 @@ class Retry:
                 verdict = Ended(State.SUPERSEDED, _REPLAYED)  # by the checkout's newest event
             expires_at = self._expires_at(registered[message.store_id], now)
             record = records.get(message.delivery_id) or _first_record(message, now, expires_at)
-            ended[one.waiting.record_id] = replace(
-                record, state=verdict.state, reason=verdict.reason, recorded_at=now
-            )
-            outcomes[_contract(one.subscription), verdict.state.value] += 1
+            if record.state not in _OPEN:
+                continue
+            id_ = message.delivery_id
+            ended[id_] = replace(record, state=verdict.state, reason=verdict.reason, recorded_at=now)
+            contracts[id_] = _contract(one.subscription)
             if verdict.state in FAILED:
-                why = message.model_copy(update={"reason": verdict.reason, "not_before": now})
-                given_up.append((one.waiting.record_id, why))
-        refused = self._dead_letters.send([message for _, message in given_up], now) if given_up else set()
-        again = frozenset(record_id for record_id, message in given_up if message.delivery_id in refused)
-        kept = {record.delivery_id: record for id_, record in ended.items() if id_ not in again}
-        self._deliveries.record(kept.values())
-        count_deliveries(outcomes)
-        if again:
-            logger.error("a queue refused messages", extra={"refused": len(again)})
-        return again
+                given_up[id_] = message.model_copy(update={"reason": verdict.reason, "not_before": now})
+        refused = self._dead_letters.send([*given_up.values()], now) if given_up else frozenset()
+        kept = [record for id_, record in ended.items() if id_ not in refused]
+        self._deliveries.record(kept)
+        count_deliveries(Counter((contracts[record.delivery_id], record.state.value) for record in kept))
+        if refused:
+            logger.error("a queue refused messages", extra={"refused": len(refused)})
+        return frozenset(
+            one.waiting.record_id for one in judged if one.waiting.message.delivery_id in refused
+        )
 
     def _expires_at(self, store: Subscriptions, now: datetime) -> datetime:
         return now + timedelta(days=store.settings.delivery_retention_days or self._retention_days)
@@ -195,7 +203,9 @@ def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord]) -> _Judged
     message = one.waiting.message
     own = records.get(message.delivery_id)
     if message.purpose is Purpose.RETRY:
-        return one if own is None or own.state is State.PENDING else None
+        # A later attempt is recorded only once a message of its own is queued: that one goes on.
+        is_last = own is None or message.earlier + message.attempts >= own.attempts
+        return one if is_last and (own is None or own.state is State.PENDING) else None
     if message.purpose is Purpose.RECOVER and isinstance(one.verdict, Delivery):
         newest = records.get(one.verdict.delivery_id)
         if newest and newest.state is State.DELIVERED:
@@ -214,7 +224,7 @@ def _first_record(message: RetryMessage, now: datetime, expires_at: datetime) ->
         event_type=message.event_type.value,
         sequence=message.sequence,
         state=State.PENDING,
-        attempts=message.attempts,
+        attempts=message.earlier + message.attempts,
         reason=message.reason,
         status=None,
         latency_ms=None,

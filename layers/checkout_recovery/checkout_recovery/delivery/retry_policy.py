@@ -56,7 +56,7 @@ def after_failure(
         return Ended(State.EXHAUSTED, GONE)
     if attempts > len(SCHEDULE):
         return Ended(State.EXHAUSTED, reason)
-    asked = min(timedelta(seconds=outcome.retry_after or 0), MAX_RETRY_AFTER)
+    asked = timedelta(seconds=min(outcome.retry_after or 0, MAX_RETRY_AFTER.total_seconds()))
     wait = max(SCHEDULE[attempts - 1], asked)
     due = now + wait * (1 + JITTER * random())
     return Ended(State.EXPIRED, reason) if due > expires_at(event) else due
