@@ -5,7 +5,7 @@ or where it asks for a message that is no longer wanted. An abandonment outlives
 is abandoned still, and only its own event says so.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Status
@@ -22,6 +22,9 @@ NOT_WANTED = "not_wanted"
 NEWER_EVENT = "newer_event"
 NO_LONGER_ABANDONED = "no_longer_abandoned"
 TOO_OLD = "too_old"
+
+_MILLISECOND = timedelta(milliseconds=1)
+"""How exactly an event's time is known to who has only its delivery's id."""
 
 
 def relevance(
@@ -42,7 +45,7 @@ def relevance(
     if checkout is None or checkout.event is None:
         return Ended(State.SUPPRESSED, NO_CHECKOUT)
     if message.purpose is not Purpose.RETRY:
-        return _held_back(next(plan(checkout, [subscription]), None))
+        return _newest(message, checkout, subscription)
     if now >= expires_at(message.event):
         return Ended(State.EXPIRED, message.reason or TOO_OLD)
     return _still_told(message, checkout, subscription)
@@ -54,12 +57,28 @@ def _stopped(subscription: Subscription) -> Ended | None:
     return Ended(State.SUPPRESSED, PAUSED) if subscription.paused else None
 
 
+def _newest(message: RetryMessage, checkout: Checkout, subscription: Subscription) -> Delivery | Ended:
+    """What an operator wants sent: the last event, or the abandonment that only late details followed."""
+    if _is_abandoned_still(message, checkout) and subscription.wants(message.event_type):
+        return _held_back(delivery_of(checkout, message.event, subscription))
+    return _held_back(next(plan(checkout, [subscription]), None))
+
+
+def _is_abandoned_still(message: RetryMessage, checkout: Checkout) -> bool:
+    """Whether the message tells an abandonment after which none but late details came."""
+    if message.event_type is not EventType.ABANDONED or checkout.status is not Status.ABANDONED:
+        return False
+    if checkout.event is None or checkout.event.type is EventType.ABANDONED:
+        return False
+    return checkout.told_at is None or checkout.told_at - message.event_time < _MILLISECOND
+
+
 def _still_told(message: RetryMessage, checkout: Checkout, subscription: Subscription) -> Delivery | Ended:
     stands = checkout.event
     if stands is None or stands.id == message.event_id:
         return _held_back(delivery_of(checkout, message.event, subscription))
     if message.event_type is EventType.ABANDONED:
-        if checkout.status is not Status.ABANDONED or stands.type is EventType.ABANDONED:
+        if not _is_abandoned_still(message, checkout):
             return Ended(State.SUPERSEDED, NO_LONGER_ABANDONED)
     elif subscription.wants(stands.type):
         return Ended(State.SUPERSEDED, NEWER_EVENT)
