@@ -228,7 +228,10 @@ def retry() -> "Retry":
         checkouts=checkouts(),
         deliveries=deliveries(),
         attempts=_attempts(
-            _sender(Limits(attempt_seconds=15.0)), probes=True, deferral=timedelta(seconds=15)
+            # The circuits that all functions share say when a receiver may be probed, not what one has seen.
+            _sender(Limits(attempt_seconds=15.0, probe_after_seconds=0)),
+            probes=True,
+            deferral=timedelta(seconds=15),
         ),
         retry_queue=retry_queue(),
         dead_letters=dead_letters(),

@@ -47,6 +47,7 @@ class Circuits:
         self._now = now
         self._probes = probes
         self._failing: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._claimed: dict[str, Circuit] = {}
 
     def probes(self, circuit: Circuit) -> int:
         """How many deliveries may be attempted although the circuit is open: one, if a probe is due."""
@@ -58,6 +59,8 @@ class Circuits:
             is_ours = self._registry.put_circuit(circuit, claimed)
         except Unavailable:
             return 0
+        if is_ours:
+            self._claimed[circuit.subscription_id] = claimed
         if is_ours and claimed.is_told and not circuit.is_told:
             self._notifications().send(Notice.FAILING, circuit.store_id, circuit.subscription_id)
         return int(is_ours)
@@ -77,10 +80,16 @@ class Circuits:
             last[subscription.subscription_id] = subscription, attempt
         for subscription_id, (subscription, attempt) in last.items():
             try:
-                self._draw(subscription, attempt, open_circuits.get(subscription_id))
+                self._draw(subscription, attempt, self._as_claimed(open_circuits.get(subscription_id)))
             except (Unavailable, Conflict):
                 # The next attempt finds the same: nothing is lost but a little time.
                 logger.warning("circuit not written", extra={"subscription_id": subscription_id})
+
+    def _as_claimed(self, circuit: Circuit | None) -> Circuit | None:
+        """The circuit as it stands since its probe was claimed here: by then the operator may be told."""
+        claimed = self._claimed.pop(circuit.subscription_id, None) if circuit else None
+        is_same = claimed and circuit and claimed.failing_since == circuit.failing_since
+        return claimed if is_same else circuit
 
     def _note(self, subscription: Subscription, attempt: Attempt) -> None:
         key = _receiver(subscription)
