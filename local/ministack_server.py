@@ -128,7 +128,9 @@ def take_alarms_on_metric_math() -> None:
 
     def record_with_math(name: str, properties: dict[str, Any]) -> Any:
         queries = properties.get("Metrics") or []
-        first = next((query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query), {})
+        first: dict[str, Any] = next(
+            (query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query), {}
+        )
         described = {key: value for key, value in properties.items() if key != "Metrics"} | first
         return {**record(name, described), **({"Metrics": queries} if queries else {})}
 

@@ -136,7 +136,7 @@ def test_a_function_s_faults_raise_an_alarm(processed: Template, name: str) -> N
     watched = [
         alarm["Properties"]["Dimensions"][0]["Value"]
         for alarm in alarms
-        if alarm["Properties"]["MetricName"] == "Errors"
+        if alarm["Properties"].get("MetricName") == "Errors"
     ]
     assert {"Ref": name} in watched
 

@@ -259,29 +259,6 @@ def test_each_sweep_says_how_far_it_is_behind_and_what_it_found(stack: Stack, st
     assert {line["SweepFailures"][0] for line in lines if "SweepFailures" in line} == {0}
 
 
-def test_each_alarm_on_a_metric_of_ours_watches_one_that_is_emitted(stack: Stack, story: Story) -> None:
-    """CloudWatch takes the same name with other dimensions for another metric, which never has data."""
-    cloudwatch = stack.aws.client("cloudwatch", endpoint_url=stack.endpoint_url)
-    emitted = {
-        (metrics["Namespace"], metric["Name"], frozenset((name, line[name]) for name in dimensions))
-        for line in metric_lines(stack)
-        for metrics in line["_aws"]["CloudWatchMetrics"]
-        for metric in metrics["Metrics"]
-        for dimensions in metrics["Dimensions"]
-    }
-    watched = {
-        (
-            alarm["Namespace"],
-            alarm["MetricName"],
-            frozenset((dimension["Name"], dimension["Value"]) for dimension in alarm["Dimensions"]),
-        )
-        for alarm in cloudwatch.describe_alarms()["MetricAlarms"]
-        if not alarm["Namespace"].startswith("AWS/")
-    }
-    assert watched
-    assert watched <= emitted
-
-
 def metric_lines(stack: Stack) -> Iterator[dict[str, Any]]:
     """What the functions logged in CloudWatch's embedded metric format."""
     for line in stack.logs():

@@ -1,8 +1,8 @@
 """Logs and metrics.
 
 A log line is a constant message with ids and lengths as fields; the dimensions of a metric are a reason, an
-outcome or a contract, and no id, because CloudWatch bills each combination. Never a shopper's datum, a secret,
-a signature or a URL.
+outcome or a contract, and no id, because CloudWatch bills each combination. Never a shopper's datum, a
+secret, a signature or a URL.
 """
 
 from aws_lambda_powertools import Logger
