@@ -1,0 +1,312 @@
+"""When a failing subscription is left alone, probed, disabled and taken up again, and what is said of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.delivery.circuits import Circuits
+from checkout_recovery.notifications import Notice
+from checkout_recovery.subscriptions.circuit import FAILURES, Circuit
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.deliveries import Attempt
+from tests.unit.delivery.world import NOW, Clock, Operator, Registry
+
+SUBSCRIPTION = Subscription(
+    subscription_id="sub_1",
+    store_id="my-store",
+    topic="checkout",
+    version="2026-11",
+    callback_url="https://receiver.example/hook",
+    events=tuple(EventType),
+    key_version=1,
+    created_at=NOW,
+    updated_at=NOW,
+)
+SECOND = timedelta(seconds=1)
+
+
+class World:
+    """The circuits as several functions see them: each has its own memory, all have one registry."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.registry = Registry(SUBSCRIPTION)
+        self.operator = Operator()
+        self.retry = self.another(probes=True)
+        self.fan_out = self.another(probes=False)
+
+    def another(self, *, probes: bool) -> Circuits:
+        return Circuits(self.registry, lambda: self.operator, self.clock, probes=probes)  # type: ignore[arg-type, return-value] # fakes with what circuits use
+
+    @property
+    def circuit(self) -> Circuit | None:
+        return self.registry.circuits.get("sub_1")
+
+    @property
+    def told(self) -> list[Notice]:
+        return [notice for notice, _ in self.operator.told]
+
+    def hear(
+        self, *failures: str | None, by: Circuits | None = None, subscription: Subscription = SUBSCRIPTION
+    ) -> None:
+        """Attempts end, None as delivered."""
+        attempts = [(subscription, attempt(failure, self.clock.now)) for failure in failures]
+        (by or self.fan_out).heard(attempts, dict(self.registry.circuits))
+
+    def open(self) -> Circuit:
+        self.hear(*["http"] * FAILURES)
+        assert self.circuit
+        return self.circuit
+
+    def probe(self, failure: str | None, by: Circuits | None = None) -> int:
+        """Waits until a probe is due, and makes it if it is granted."""
+        assert self.circuit
+        self.clock.now = max(self.clock.now, self.circuit.probe_at)
+        before = dict(self.registry.circuits)
+        by = by or self.retry
+        granted = by.probes(self.circuit)
+        if granted:
+            by.heard([(SUBSCRIPTION, attempt(failure, self.clock.now))], before)
+        return granted
+
+    def waits(self, count: int) -> list[int]:
+        """How many seconds it is from each of so many probes that fail to the next."""
+        found = []
+        for _ in range(count):
+            assert self.probe("timeout") == 1
+            assert self.circuit
+            found.append((self.circuit.probe_at - self.clock.now) // SECOND)
+        return found
+
+
+def attempt(failure: str | None, at: datetime) -> Attempt:
+    return Attempt(at, failure, None if failure else 200, 12)
+
+
+# ---------------------------------------------------------------- opening
+
+
+def test_a_circuit_opens_after_five_failures_in_a_row() -> None:
+    world = World()
+    for _ in range(4):
+        world.hear("http")
+    assert world.circuit is None
+    world.hear("timeout")
+    assert world.circuit == Circuit.opened("my-store", "sub_1", NOW)
+
+
+def test_five_failures_of_one_batch_open_a_circuit_too() -> None:
+    world = World()
+    world.hear(*["dns"] * 5)
+    assert world.circuit
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        ["http"] * 4 + [None] + ["http"] * 4,
+        ["http"] * 9 + [None],
+        [None, "http"] * 20,
+    ],
+)
+@pytest.mark.parametrize("in_one_batch", [True, False])
+def test_a_success_between_failures_keeps_a_circuit_closed(
+    ends: Sequence[str | None], in_one_batch: bool
+) -> None:
+    world = World()
+    for batch in [ends] if in_one_batch else [[end] for end in ends[-9:]]:
+        world.hear(*batch)
+    assert world.circuit is None
+
+
+def test_one_subscriptions_failures_are_not_anothers() -> None:
+    world = World()
+    other = replace(SUBSCRIPTION, subscription_id="sub_2")
+    for _ in range(4):
+        world.hear("http")
+        world.hear("http", subscription=other)
+    assert world.registry.circuits == {}
+
+
+def test_a_subscription_that_has_moved_starts_afresh() -> None:
+    world = World()
+    world.hear(*["http"] * 4)
+    world.hear("http", subscription=replace(SUBSCRIPTION, callback_url="https://receiver.example/new"))
+    assert world.circuit is None
+
+
+def test_of_two_that_open_a_circuit_the_second_changes_nothing() -> None:
+    world = World()
+    opened = world.open()
+    world.clock.now += SECOND
+    other = world.another(probes=False)
+    other.heard([(SUBSCRIPTION, attempt("http", world.clock.now))] * FAILURES, {})
+    assert world.circuit == opened
+
+
+# ---------------------------------------------------------------- probing
+
+
+def test_no_probe_is_granted_before_its_time_and_one_then() -> None:
+    world = World()
+    circuit = world.open()
+    world.clock.now = circuit.probe_at - timedelta(microseconds=1)
+    assert world.retry.probes(circuit) == 0
+    world.clock.now = circuit.probe_at
+    assert world.retry.probes(circuit) == 1
+
+
+def test_only_one_of_two_that_claim_a_probe_gets_it() -> None:
+    world = World()
+    circuit = world.open()
+    world.clock.now = circuit.probe_at
+    others = [world.another(probes=True) for _ in range(5)]
+    assert sum(each.probes(circuit) for each in others) == 1
+
+
+def test_who_may_not_probe_claims_nothing() -> None:
+    world = World()
+    circuit = world.open()
+    world.clock.now += timedelta(days=1)
+    assert world.fan_out.probes(circuit) == 0
+    assert world.circuit == circuit
+
+
+def test_each_probe_that_fails_doubles_the_wait_up_to_ten_minutes() -> None:
+    world = World()
+    circuit = world.open()
+    assert circuit.probe_at - world.clock.now == timedelta(seconds=30)
+    assert world.waits(7) == [60, 120, 240, 480, 600, 600, 600]
+
+
+def test_a_probe_that_succeeds_closes_the_circuit_and_forgets_the_failures() -> None:
+    world = World()
+    world.open()
+    assert world.probe(None) == 1
+    assert world.circuit is None
+    world.hear(*["http"] * 4, by=world.retry)
+    assert world.circuit is None
+
+
+# ---------------------------------------------------------------- what the operator is told
+
+
+def test_a_circuit_that_the_first_probe_closes_is_told_to_nobody() -> None:
+    world = World()
+    world.open()
+    world.probe(None)
+    assert world.told == []
+
+
+def test_the_operator_is_told_of_a_failing_subscription_once() -> None:
+    world = World()
+    world.open()
+    for _ in range(20):
+        world.probe("http", by=world.another(probes=True))
+    assert world.operator.told == [(Notice.FAILING, "sub_1")]
+
+
+@pytest.mark.parametrize("failed", [1, 2, 7])
+def test_the_operator_who_was_told_of_the_failure_is_told_of_the_recovery(failed: int) -> None:
+    world = World()
+    world.open()
+    world.waits(failed)
+    world.probe(None, by=world.another(probes=True))
+    assert world.told == [Notice.FAILING, Notice.RECOVERED]
+
+
+def test_the_next_failure_is_news_again() -> None:
+    world = World()
+    for _ in range(2):
+        world.open()
+        world.waits(2)
+        world.probe(None)
+    assert world.told == [Notice.FAILING, Notice.RECOVERED] * 2
+
+
+# ---------------------------------------------------------------- disabling
+
+
+def test_a_receiver_that_is_gone_is_disabled_at_once_and_the_operator_told() -> None:
+    world = World()
+    world.hear("gone")
+    (disabled,) = world.registry.disabled
+    assert (disabled.disabled_reason, disabled.updated_at) == ("gone", NOW)
+    assert world.told == [Notice.DISABLED]
+
+
+def test_a_probe_that_finds_the_receiver_gone_closes_the_circuit() -> None:
+    world = World()
+    world.open()
+    world.probe("gone")
+    assert world.circuit is None
+    assert [each.disabled_reason for each in world.registry.disabled] == ["gone"]
+
+
+def test_a_subscription_that_has_only_failed_for_five_days_is_disabled() -> None:
+    world = World()
+    world.open()
+    world.clock.now = NOW + timedelta(days=5) - SECOND
+    world.probe("http")
+    assert world.registry.disabled == []
+    world.probe("http")
+    assert [each.disabled_reason for each in world.registry.disabled] == ["failing"]
+    assert world.told == [Notice.FAILING, Notice.DISABLED]
+    assert world.circuit is None
+
+
+def test_a_success_on_the_fifth_day_starts_the_count_anew() -> None:
+    world = World()
+    world.open()
+    world.clock.now = NOW + timedelta(days=4)
+    world.probe(None)
+    world.open()
+    world.clock.now = NOW + timedelta(days=6)
+    world.probe("http")
+    assert world.registry.disabled == []
+
+
+def test_a_subscription_that_somebody_changes_meanwhile_is_not_disabled_under_them() -> None:
+    world = World()
+    world.registry.has_changed = True
+    world.hear("gone")
+    assert world.registry.disabled == []
+    assert world.told == []
+
+
+# ---------------------------------------------------------------- a registry that is down
+
+
+@pytest.mark.parametrize("ends", [["http"] * FAILURES, ["gone"]])
+def test_what_a_registry_that_is_down_does_not_take_is_found_by_the_next_attempt(ends: list[str]) -> None:
+    world = World()
+    world.registry.is_down = True
+    world.hear(*ends)
+    assert (world.registry.circuits, world.registry.disabled, world.told) == ({}, [], [])
+    world.registry.is_down = False
+    world.hear(ends[0])
+    assert world.registry.circuits or world.registry.disabled
+
+
+def test_while_the_registry_is_down_no_probe_is_granted() -> None:
+    world = World()
+    circuit = world.open()
+    world.clock.now = circuit.probe_at
+    world.registry.is_down = True
+    assert world.retry.probes(circuit) == 0
+
+
+def test_a_probe_that_succeeds_while_the_registry_is_down_is_made_again_later() -> None:
+    world = World()
+    circuit = world.open()
+    world.clock.now = circuit.probe_at
+    before = dict(world.registry.circuits)
+    assert world.retry.probes(circuit) == 1
+    world.registry.is_down = True
+    world.retry.heard([(SUBSCRIPTION, attempt(None, world.clock.now))], before)
+    world.registry.is_down = False
+    assert world.probe(None) == 1
+    assert world.circuit is None
