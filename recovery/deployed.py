@@ -1,6 +1,7 @@
 """What AWS knows of a deployed stack: the API's URL from CloudFormation, the admin token from SSM."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -30,7 +31,8 @@ def session(region: str | None, profile: str | None) -> boto3.Session:
         Failure: there is no such profile.
     """
     try:
-        return boto3.Session(region_name=region, profile_name=profile)
+        # Every other SDK reads AWS_REGION; botocore only AWS_DEFAULT_REGION and the profile.
+        return boto3.Session(region_name=region or os.environ.get("AWS_REGION"), profile_name=profile)
     except exceptions.ProfileNotFound:
         raise Failure(
             f"AWS's configuration on this machine has no profile {profile or 'as AWS_PROFILE names it'}."
