@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bench.prices import dollars
+
 CHECKOUTS, DUE, ALIAS = "CheckoutTable", "index `due`", "index `alias`"
 SHOPPERS, DELIVERIES, REGISTRY = "ShopperTable", "DeliveryTable", "RegistryTable"
 PARTS = (CHECKOUTS, DUE, ALIAS, SHOPPERS, DELIVERIES, REGISTRY)
@@ -107,14 +109,14 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """US dollars in ap-south-1; docs/scale.md names the sources."""
+    """US dollars in ap-south-1, of prices.toml."""
 
-    million_writes: float = 0.71
-    million_reads: float = 0.1425
-    gigabyte_month: float = 0.285
-    gigabyte_second: float = 0.0000133334
+    million_writes: float = dollars("dynamodb_million_writes")
+    million_reads: float = dollars("dynamodb_million_reads")
+    gigabyte_month: float = dollars("dynamodb_gigabyte_month")
+    gigabyte_second: float = dollars("lambda_arm_gigabyte_second")
     """Of Lambda on arm64."""
-    million_requests: float = 0.20
+    million_requests: float = dollars("lambda_million_requests")
     """Of Lambda."""
 
 

@@ -32,11 +32,12 @@ from bench.capacity import (
     together,
     write_units,
 )
+from bench.measured import read, write
 from bench.per_item import LINES, TEMPLATE, Cpu, Findings, measure
+from bench.prices import PRICES
 from functions.sweep.app import _RESERVE_MILLISECONDS, _SHARDS_A_RUN
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
-MEASURED = Path(__file__).parent / "measured.json"
 VOLUMES = {"10 k": 1e4, "100 k": 1e5, "1 M": 1e6, "10 M": 1e7, "100 M": 1e8}
 _FINDINGS = TypeAdapter(Findings)
 
@@ -153,14 +154,15 @@ def _assumptions(day: Day, sweeping: Sweeping) -> str:
 
 
 def _prices(prices: Prices) -> str:
-    rows = [
-        ["DynamoDB, a million write request units", "`APS3-WriteRequestUnits`", f"{prices.million_writes:g}"],
-        ["DynamoDB, a million read request units", "`APS3-ReadRequestUnits`", f"{prices.million_reads:g}"],
-        ["DynamoDB, a GB for a month", "`APS3-TimedStorage-ByteHrs`", f"{prices.gigabyte_month:g}"],
-        ["Lambda on arm64, a GB-second", "`APS3-Lambda-GB-Second-ARM`", f"{prices.gigabyte_second:.10f}"],
-        ["Lambda, a million requests", "`APS3-Request`", f"{prices.million_requests:.2f}"],
-    ]
-    return _table(["ap-south-1", "usage type", "US$"], rows)
+    named = {
+        "DynamoDB, a million write request units": ("dynamodb_million_writes", f"{prices.million_writes:g}"),
+        "DynamoDB, a million read request units": ("dynamodb_million_reads", f"{prices.million_reads:g}"),
+        "DynamoDB, a GB for a month": ("dynamodb_gigabyte_month", f"{prices.gigabyte_month:g}"),
+        "Lambda on arm64, a GB-second": ("lambda_arm_gigabyte_second", f"{prices.gigabyte_second:.10f}"),
+        "Lambda, a million requests": ("lambda_million_requests", f"{prices.million_requests:.2f}"),
+    }
+    rows = ([what, f"`{PRICES.aws[name].usage_type}`", price] for what, (name, price) in named.items())
+    return _table([PRICES.region, "usage type", "US$"], rows)
 
 
 def _checkout(measured: Measured) -> str:
@@ -281,7 +283,7 @@ def _share(share: float) -> str:
 
 def load() -> Findings:
     """What was measured last."""
-    return _FINDINGS.validate_json(MEASURED.read_bytes())
+    return _FINDINGS.validate_python(read("items"))
 
 
 def main() -> int:
@@ -290,7 +292,7 @@ def main() -> int:
     )
     parser.add_argument("--calculate", action="store_true", help="do not measure anew")
     if not parser.parse_args().calculate:
-        MEASURED.write_bytes(_FINDINGS.dump_json(measure(), indent=2) + b"\n")
+        write("items", _FINDINGS.dump_python(measure(), mode="json"))
     made = tables(load(), sweeping())
     DOCUMENT.write_text(filled(DOCUMENT.read_text(), made))
     console = Console(width=160)
