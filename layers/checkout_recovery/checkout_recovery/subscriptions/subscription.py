@@ -94,7 +94,12 @@ _IS_KNOWN: dict[Required, Callable[[Details], bool]] = {
 
 
 def new_subscription_id(now: datetime, random_bits: Callable[[int], int] = secrets.randbits) -> str:
-    """Makes an id that sorts by its time: ``sub_`` and a ULID (48 bits of milliseconds, 80 random bits)."""
+    """Makes an id that sorts by its time: ``sub_`` and a ULID."""
+    return sortable_id("sub_", now, random_bits)
+
+
+def sortable_id(prefix: str, now: datetime, random_bits: Callable[[int], int] = secrets.randbits) -> str:
+    """Makes an id that sorts by its time: a ULID (48 bits of milliseconds, 80 random bits) after a prefix."""
     number = int(now.timestamp() * 1000) << _RANDOM_BITS | random_bits(_RANDOM_BITS)
     digits = (_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_ID_CHARS)))
-    return "sub_" + "".join(digits)
+    return prefix + "".join(digits)

@@ -70,8 +70,30 @@ def write_batch(
     Raises:
         Unavailable: DynamoDB is throttled or down; some of the items may be written.
     """
-    puts = ({"PutRequest": {"Item": item}} for item in items)
-    for chunk in _chunks(puts, _ITEMS_A_WRITE):
+    _write(client, table_name, ({"PutRequest": {"Item": item}} for item in items), sleep)
+
+
+def delete_batch(
+    client: "DynamoDBClient",
+    table_name: str,
+    keys: Iterable[Mapping[str, Any]],
+    sleep: Callable[[float], None],
+) -> None:
+    """Deletes the items of these typed keys; none may be there twice, and one that is gone is no error.
+
+    Raises:
+        Unavailable: DynamoDB is throttled or down; some of the items may be deleted.
+    """
+    _write(client, table_name, ({"DeleteRequest": {"Key": key}} for key in keys), sleep)
+
+
+def _write(
+    client: "DynamoDBClient",
+    table_name: str,
+    requests: Iterable[Mapping[str, Any]],
+    sleep: Callable[[float], None],
+) -> None:
+    for chunk in _chunks(requests, _ITEMS_A_WRITE):
         left: Any = chunk
         for round_ in range(_ROUNDS):
             with driver_errors():

@@ -207,6 +207,32 @@ class CheckoutTable:
                     raise self._cancelled(checkout, error) from None
             raise
 
+    def delete(self, checkout: Checkout) -> None:
+        """Deletes a checkout in the version that was loaded. Its stream tells nobody: that is no event.
+
+        Raises:
+            Outdated: another version was written meanwhile; at sequence 0 it is gone already.
+            Contended: a transaction is at work on it.
+            Unavailable: DynamoDB is throttled or down.
+        """
+        try:
+            with driver_errors():
+                self._client.delete_item(
+                    TableName=self.table_name,
+                    Key=self.key(checkout.store_id, checkout.checkout_id),
+                    ConditionExpression="#sequence = :seen",
+                    ExpressionAttributeNames={"#sequence": "sequence"},
+                    ExpressionAttributeValues={":seen": {"N": str(checkout.sequence)}},
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+        except ClientError as error:
+            match error.response["Error"]["Code"]:
+                case "ConditionalCheckFailedException":
+                    raise Outdated(self._current(checkout, error.response)) from None
+                case "TransactionConflictException":
+                    raise Contended("the checkout is being written") from None
+            raise
+
     def _cancelled(self, checkout: Checkout, error: ClientError) -> CheckoutRecoveryError:
         answer: Mapping[str, Any] = error.response
         reasons = answer.get("CancellationReasons") or [{}]

@@ -7,7 +7,7 @@ checkout that come at the same moment at least one finds the other. Keyed hashes
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from checkout_recovery.checkout.shopper import UNKNOWN, Purchase, Shopper, looked_up_by, written_under
 from checkout_recovery.errors import Unavailable
-from checkout_recovery.tables.batch import read_batch, write_batch
+from checkout_recovery.tables.batch import delete_batch, read_batch, write_batch
 from checkout_recovery.tables.driver import driver_errors
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ _Name = TypeVar("_Name")
 _RECORD = "shopper"
 _LINK = "checkout#"
 _LINKS_A_HANDLE = 100
-"""How many of a handle's checkouts are looked at, newest first: one read; a shopper has one or two open."""
+"""How many of a handle's checkouts are read at once, newest first; a shopper has one or two open."""
 _ROUNDS = 5
 _MAX_OTHERS = 16
 """With how many phones one is connected: a shop's own till number must not connect all its customers."""
 _MAX_HANDLES = 32
 """Of one shopper, so that a transaction can hold a claim on each."""
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _NOTHING: Mapping[str, Any] = {}
 _ZERO = {"N": "0"}
 
@@ -54,6 +55,16 @@ class Known:
 
 NOBODY = Known((), UNKNOWN, {})
 """Whoever has told nothing of themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """That a checkout is known by a handle."""
+
+    item: str
+    """Its key below the handle."""
+    checkout_id: str
+    linked_at: datetime
 
 
 class ShopperTable:
@@ -100,6 +111,46 @@ class ShopperTable:
                 Limit=_LINKS_A_HANDLE,
             )
         return [item["item"]["S"].split("#", 2)[2] for item in answer["Items"]]
+
+    def links(self, handle: str) -> Iterator[list[Link]]:
+        """Yields all links of a handle, the newest first, by pages; `checkouts_of` looks at the newest alone.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down.
+        """
+        query: dict[str, Any] = {
+            "TableName": self.table_name,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "handle = :handle AND begins_with(#item, :link)",
+            "ExpressionAttributeNames": {"#item": "item"},
+            "ExpressionAttributeValues": {":handle": {"S": handle}, ":link": {"S": _LINK}},
+            "ScanIndexForward": False,
+            "Limit": _LINKS_A_HANDLE,
+        }
+        while True:
+            with driver_errors():
+                answer = self._client.query(**query)
+            yield [_link(item["item"]["S"]) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                return
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def unlink(self, handle: str, links: Iterable[Link]) -> None:
+        """Deletes links of a handle.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down; repeated, it goes on.
+        """
+        keys = ({"handle": {"S": handle}, "item": {"S": link.item}} for link in links)
+        delete_batch(self._client, self.table_name, keys, self._sleep)
+
+    def forget(self, handle: str) -> None:
+        """Deletes the record of a handle; its links stay.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down.
+        """
+        delete_batch(self._client, self.table_name, [_key(handle)], self._sleep)
 
     def known(self, handles: Collection[str]) -> Known:
         """Reads the records of whoever is known by these handles.
@@ -252,6 +303,11 @@ def _told_values(told_at: datetime) -> dict[str, Any]:
 
 def _key(handle: str) -> dict[str, Any]:
     return {"handle": {"S": handle}, "item": {"S": _RECORD}}
+
+
+def _link(item: str) -> Link:
+    _, milliseconds, checkout_id = item.split("#", 2)
+    return Link(item, checkout_id, _EPOCH + int(milliseconds) * _MILLISECOND)
 
 
 def _with_others(handles: tuple[str, ...], items: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
