@@ -291,6 +291,13 @@ SHOPIFY_ORDER: Json = {
     "updated_at": "2026-05-07T15:40:01+05:30",
 }
 
+SHOPIFY_REDACTION: Json = {
+    "shop_id": 548380009,
+    "shop_domain": "my-store.myshopify.com",
+    "customer": {"id": 603851970716743426, "email": "john.doe@example.com", "phone": "+919876543210"},
+    "orders_to_redact": [820982911946154508],
+}
+
 OWN: Json = {
     "checkout_id": "cart-42",
     "event_id": "storefront-1",
@@ -568,6 +575,10 @@ def _shopify() -> Iterator[Fixture]:
     nameless = {"checkout_id": None, "checkout_token": None, "cart_token": None}
     till = SHOPIFY_ORDER | nameless | {"id": 820982911946154509, "source_name": "pos"}
     yield shopify("orders-create-no-checkout", "orders/create", till)
+    yield shopify("customers-redact", "customers/redact", SHOPIFY_REDACTION)
+    nobody = SHOPIFY_REDACTION | {"customer": {"id": 603851970716743426, "email": None, "phone": None}}
+    yield shopify("customers-redact-no-contact", "customers/redact", nobody)
+    yield shopify("customers-redact-no-customer", "customers/redact", {"shop_id": 548380009}, malformed)
     wrong = sign(Recipe.BASE64_BODY, "test_secret_of_another", dumps(SHOPIFY_NEW).encode())
     yield shopify(
         "wrong-signature", "checkouts/create", SHOPIFY_NEW, unauthenticated, x_shopify_hmac_sha256=wrong

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from checkout_recovery.checkout.order import Order
-from checkout_recovery.checkout.snapshot import Snapshot
+from checkout_recovery.checkout.snapshot import Details, Snapshot
 from checkout_recovery.signing import Recipe
 
 
@@ -40,6 +40,8 @@ class Notice:
     """The names by which it calls the shop: ids, and domains in lower case. Empty where it names none."""
     snapshots: tuple[Snapshot, ...] = ()
     orders: tuple[Order, ...] = ()
+    redactions: tuple[Details, ...] = ()
+    """The contacts of shoppers who are to be erased."""
 
 
 class Provider(Protocol):

@@ -4,6 +4,10 @@ Shopify has no topic for abandonment. ``checkouts/update`` also fires on complet
 checkout by its number only, and an order by its token, its number or, where it came from elsewhere, not at
 all. A retry, up to 4 hours later, sends the original payload: its time is ``updated_at``.
 
+``customers/redact``, which every app has to take, asks for a customer to be erased. It comes ten days after
+the merchant asked, or once the customer has not ordered for six months. The customer may have an address only
+(https://shopify.dev/docs/apps/build/privacy-law-compliance).
+
 ``buyer_accepts_marketing`` is consent to e-mail, not to WhatsApp, so consent is unknown and the flag kept.
 """
 
@@ -45,6 +49,8 @@ def read(request: Request) -> Notice:
     body = Fields.of_body(request.body)
     if topic == ORDERS_CREATE:
         return Notice(names_of(shop), orders=(_read_order(body, request, shop),))
+    if topic == CUSTOMERS_REDACT:
+        return Notice(names_of(shop), redactions=(_read_redaction(body),))
     return Notice(names_of(shop), (_READERS[topic](body, request, shop),))
 
 
@@ -96,13 +102,23 @@ def _read_order(body: Fields, request: Request, shop: Shop) -> Order:
     )
 
 
+def _read_redaction(body: Fields) -> Details:
+    """Reads whom to erase. A customer's number and those of orders are no key here: their contacts are."""
+    if not isinstance(body.left.get("customer"), dict):
+        raise refusal("customer", "must be the customer to erase")
+    customer = body.object("customer")
+    number = customer.text("phone")
+    return Details(phone=Phone.of(number) if number else None, email=customer.text("email"))
+
+
 _READERS = {
     "checkouts/create": _read_checkout,
     "checkouts/update": _read_checkout,
     "checkouts/delete": _read_deletion,
 }
 ORDERS_CREATE = "orders/create"
-_TOPICS = (*_READERS, ORDERS_CREATE)
+CUSTOMERS_REDACT = "customers/redact"
+_TOPICS = (*_READERS, ORDERS_CREATE, CUSTOMERS_REDACT)
 
 
 def _alias(body: Fields, name: str, number: str | None) -> str | None:
