@@ -88,6 +88,12 @@ class Secret:
         kept = [(old, end) for old, end in replaced if old != key][: MAX_KEYS - 1]
         return Secret((key, *(old for old, _ in kept)), version, tuple(end for _, end in kept), self.headers)
 
+    def without_ended(self, version: int, now: datetime) -> "Secret":
+        """The secret with those keys alone that are valid now."""
+        replaced = self._replaced(now)
+        keys = (self.keys[0], *(key for key, _ in replaced))
+        return Secret(keys, version, tuple(end for _, end in replaced), self.headers)
+
     def _replaced(self, now: datetime) -> list[tuple[str, datetime]]:
         ends = zip(self.keys[1:], self.ends, strict=False)  # written by hand, a key without an end has ended
         return [(key, end) for key, end in ends if now < end]
@@ -164,6 +170,16 @@ class Secrets:
             Unavailable: SSM does not answer and nothing is cached.
         """
         return self.get_many({name: version}).get(name)
+
+    def read(self, name: str) -> Secret | None:
+        """Reads one secret from SSM itself, whatever is cached; None where there is none.
+
+        Raises:
+            Unavailable: SSM does not answer.
+        """
+        self._cached.pop(name, None)
+        self._missing.pop(name, None)
+        return self.get(name)
 
     def get_many(self, wanted: Mapping[str, int]) -> dict[str, Secret]:
         """Reads secrets, each at least of the version wanted if SSM has it; what does not exist is absent.
