@@ -73,6 +73,12 @@ class Store:
     """Grows with every change of the store's settings or subscriptions."""
     created_at: datetime
     updated_at: datetime
+    captured_until: datetime | None = None
+    """Until when requests in its name that prove nothing are kept, a few of them (see `tables.captures`)."""
+
+    def is_captured(self, now: datetime) -> bool:
+        """Whether refused requests in its name may be kept now."""
+        return self.captured_until is not None and now < self.captured_until
 
     def is_named_by(
         self, provider: str, shops: Collection[str], bind: Callable[[str, str, tuple[str, ...]], bool]
