@@ -65,6 +65,10 @@ load: setup ## Snapshots to many receivers of which some fail: what is lost, lat
 simulate: setup ## A store's day with 20,000 shoppers through the real code, judged (ARGS="--shoppers 2000 --seed 7")
 	@python -m local.simulation $(ARGS)
 
+.PHONY: dashboard
+dashboard: setup ## Some minutes of trouble on this machine, and docs/dashboard.png of what was measured
+	@python -m local.dashboard $(ARGS)
+
 # ---------------------------------------------------------------- checks
 
 .PHONY: test
