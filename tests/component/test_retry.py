@@ -1,0 +1,475 @@
+"""The retry function on moto, with a real receiver: what becomes of each message that can be in the queue."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
+
+from checkout_recovery import wiring
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.queues import Purpose
+from checkout_recovery.subscriptions.circuit import Circuit
+from checkout_recovery.tables.deliveries import State
+from local.receiver import Receiver
+from tests.component.delivering import (
+    STORE,
+    Shop,
+    begun,
+    bodies,
+    bought,
+    changed,
+    due,
+    left,
+    waiting_for,
+)
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def shop(
+    dynamodb: DynamoDBClient,
+    environment: pytest.MonkeyPatch,
+    receiver: Receiver,
+    forget: Callable[[], None],
+) -> Shop:
+    environment.setenv("ALLOW_LOCAL_TARGETS", "true")
+    return Shop(dynamodb, receiver, forget)
+
+
+# ---------------------------------------------------------------- waiting
+
+
+def test_an_early_message_hops_and_nothing_is_sent(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    message = waiting_for(one, not_before=datetime.now(UTC) + 8 * HOUR)
+    assert shop.retry(message) == []
+    assert shop.waiting() == [message]
+    assert shop.receiver.arrivals == []
+    assert shop.records == {}
+
+
+def test_an_early_message_and_one_that_is_due_do_not_wait_for_each_other(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    early, ready = begun("early"), begun("ready")
+    shop.save(early, ready)
+    message = waiting_for(early, not_before=datetime.now(UTC) + HOUR)
+    assert shop.retry(message, waiting_for(ready)) == []
+    assert shop.waiting() == [message]
+    assert shop.heard == [("sub_a", "checkout.created")]
+
+
+# ---------------------------------------------------------------- delivering
+
+
+def test_a_delivery_that_failed_is_made_and_the_log_has_its_history(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    endpoint.status = 503
+    one = begun()
+    shop.save(one)
+    assert shop.fan_out(one) == []
+    assert shop.states == {"sub_a": ("pending", "http")}
+    endpoint.status = 200
+    assert shop.retry(*shop.take()) == []
+    record = shop.records["sub_a"]
+    assert (record.state, record.reason, record.attempts, record.status) == (State.DELIVERED, None, 2, 200)
+    assert [(each.failure, each.status) for each in record.history] == [("http", 503), (None, 200)]
+    assert shop.waiting() == []
+
+
+def test_every_attempt_has_the_ids_and_the_body_of_the_first(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    endpoint.status = 500
+    one = begun()
+    shop.save(one)
+    shop.fan_out(one)
+    shop.retry(*shop.take())
+    first, second = shop.receiver.arrivals
+    assert second.body == first.body
+    assert second.headers["webhook-id"] == first.headers["webhook-id"]
+    assert second.problem is None
+
+
+def test_a_delivery_that_fails_again_waits_longer(shop: Shop) -> None:
+    shop.subscribe("sub_a").status = 500
+    one = begun()
+    shop.save(one)
+    before = datetime.now(UTC)
+    shop.retry(waiting_for(one))
+    (message,) = shop.waiting()
+    assert message.attempts == 2
+    assert timedelta(seconds=60) <= message.not_before - before < timedelta(seconds=80)
+    assert shop.records["sub_a"].attempts == 2
+
+
+def test_an_abandonment_is_made_although_a_detail_came_late(shop: Shop) -> None:
+    shop.subscribe("sub_a", "abandonedCheckout", "v1")
+    quiet = left()
+    late = changed(quiet, datetime.now(UTC) - HOUR, email="a@shopper.example")
+    assert late.event
+    assert late.event.type is EventType.UPDATED
+    shop.save(late)
+    shop.retry(waiting_for(quiet))
+    assert shop.heard == [("sub_a", "abandonedCheckout")]
+
+
+# ---------------------------------------------------------------- what ends
+
+
+def test_what_has_been_bought_meanwhile_is_not_sent(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    quiet = left()
+    shop.save(bought(quiet))
+    assert shop.retry(waiting_for(quiet)) == []
+    assert shop.receiver.arrivals == []
+    assert shop.states == {"sub_a": ("superseded", "no_longer_abandoned")}
+    assert (bodies("RetryQueue"), bodies("DeliveryDeadLetterQueue")) == ([], [])
+
+
+def test_what_has_expired_lies_in_the_dead_letter_queue(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun(at=datetime.now(UTC) - 7 * HOUR)
+    shop.save(one)
+    assert shop.retry(waiting_for(one)) == []
+    assert shop.receiver.arrivals == []
+    assert shop.states == {"sub_a": ("expired", "http")}
+    (message,) = shop.waiting("DeliveryDeadLetterQueue")
+    assert (message.checkout_id, message.reason) == ("c1", "http")
+
+
+def test_what_is_exhausted_lies_in_the_dead_letter_queue_with_its_reason(shop: Shop) -> None:
+    shop.subscribe("sub_a").status = 500
+    gone = bought(begun())
+    shop.save(gone)
+    assert shop.retry(waiting_for(gone, attempts=10)) == []
+    record = shop.records["sub_a"]
+    assert (record.state, record.reason, record.attempts) == (State.EXHAUSTED, "http", 11)
+    (message,) = shop.waiting("DeliveryDeadLetterQueue")
+    assert (message.reason, message.attempts) == ("http", 11)
+    assert shop.waiting() == []
+
+
+def test_a_receiver_that_is_gone_is_disabled_and_what_waits_for_it_given_up(shop: Shop) -> None:
+    shop.subscribe("sub_a").status = 410
+    one, other = begun("c1"), begun("c2")
+    shop.save(one, other)
+    shop.retry(waiting_for(one))
+    shop.retry(waiting_for(other))
+    assert len(shop.receiver.arrivals) == 1
+    assert [message.reason for message in shop.waiting("DeliveryDeadLetterQueue")] == ["gone", "gone"]
+    (subscription,) = wiring.registry().subscriptions(STORE).items
+    assert subscription.disabled_reason == "gone"
+
+
+def test_what_nobody_subscribes_any_more_is_suppressed(shop: Shop) -> None:
+    one = begun()
+    shop.save(one)
+    shop.retry(waiting_for(one))
+    assert shop.states == {"sub_a": ("suppressed", "no_subscription")}
+
+
+# ---------------------------------------------------------------- what comes twice
+
+
+def test_a_message_that_comes_again_does_nothing(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    for _ in range(3):
+        assert shop.retry(waiting_for(one)) == []
+    assert len(shop.receiver.arrivals) == 1
+    assert shop.records["sub_a"].attempts == 2
+
+
+def test_a_message_that_is_twice_in_a_batch_is_delivered_once(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    assert shop.retry(waiting_for(one), waiting_for(one)) == []
+    assert len(shop.receiver.arrivals) == 1
+
+
+def test_a_message_that_is_twice_in_a_batch_is_given_up_once(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun(at=datetime.now(UTC) - 7 * HOUR)
+    shop.save(one)
+    shop.retry(waiting_for(one), waiting_for(one))
+    assert len(bodies("DeliveryDeadLetterQueue")) == 1
+
+
+def test_a_message_that_was_doubled_goes_on_as_one(shop: Shop) -> None:
+    shop.subscribe("sub_a").status = 500
+    one = begun()
+    shop.save(one)
+    shop.retry(waiting_for(one))
+    shop.retry(waiting_for(one))  # SQS shows it again
+    assert len(shop.receiver.arrivals) == 1
+    assert [message.attempts for message in shop.waiting()] == [2]
+
+
+def test_messages_that_a_crash_doubled_come_together_again(shop: Shop) -> None:
+    """The successor was queued and not recorded, so the message came again and queued another."""
+    shop.subscribe("sub_a").status = 500
+    one = begun()
+    shop.save(one)
+    shop.retry(waiting_for(one, attempts=2))
+    shop.dynamodb.delete_item(
+        TableName="DeliveryTable",
+        Key={
+            "subscription_id": {"S": "sub_a"},
+            "delivery_id": {"S": waiting_for(one).delivery_id},
+        },
+    )
+    shop.retry(waiting_for(one, attempts=2))
+    assert [message.attempts for message in shop.waiting()] == [3, 3]
+    for message in shop.take():
+        shop.retry(message)
+    assert [message.attempts for message in shop.waiting()] == [4]
+
+
+# ---------------------------------------------------------------- what is no message
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"version":2}',
+        json.dumps({"version": 2, "store_id": ""}),
+        "not json",
+    ],
+)
+def test_a_poisoned_message_fails_alone(shop: Shop, poison: str) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    assert shop.retry(poison, waiting_for(one), poison) == ["0", "2"]
+    assert len(shop.receiver.arrivals) == 1
+
+
+@pytest.mark.parametrize(
+    "field", [{"store_id": ""}, {"checkout_id": ""}, {"checkout_id": "x" * 3000}, {"subscription_id": ""}]
+)
+def test_a_message_with_a_key_that_no_table_takes_fails_alone(shop: Shop, field: dict[str, Any]) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    poison = json.dumps(waiting_for(one).model_dump(mode="json") | field)
+    assert shop.retry(poison, waiting_for(one)) == ["0"]
+    assert len(shop.receiver.arrivals) == 1
+
+
+def test_a_checkout_that_cannot_be_read_keeps_no_other_back(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    good, bad = begun("good"), begun("bad")
+    shop.save(good)
+    shop.dynamodb.put_item(
+        TableName="CheckoutTable", Item={"store_id": {"S": STORE}, "checkout_id": {"S": "bad"}}
+    )
+    shop.retry(waiting_for(bad), waiting_for(good))
+    assert [each.json["data"]["checkout_id"] for each in shop.receiver.arrivals] == ["good"]
+
+
+# ---------------------------------------------------------------- replays
+
+
+def test_a_replay_after_a_purchase_tells_the_purchase_and_no_abandonment(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    quiet = left()
+    shop.save(bought(quiet))
+    shop.retry(waiting_for(quiet, purpose=Purpose.REPLAY))
+    assert shop.heard == [("sub_a", "checkout.recovered")]
+
+
+def test_a_replay_of_an_abandonment_that_only_its_subscriber_hears_of_ends_with_the_purchase(
+    shop: Shop,
+) -> None:
+    shop.subscribe("sub_a", "abandonedCheckout", "v1")
+    quiet = left()
+    shop.save(bought(quiet))
+    shop.retry(waiting_for(quiet, purpose=Purpose.REPLAY))
+    assert shop.receiver.arrivals == []
+    assert shop.states == {"sub_a": ("superseded", "not_wanted")}
+
+
+def test_what_was_delivered_stays_so_when_a_replay_sends_a_newer_event(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    shop.fan_out(one)
+    newer = bought(one)
+    shop.save(newer)
+    shop.retry(waiting_for(one, purpose=Purpose.REPLAY))
+    key = ("sub_a", waiting_for(one).delivery_id)
+    (record,) = wiring.deliveries().load_all([key])
+    assert record.state is State.DELIVERED
+    assert shop.heard == [("sub_a", "checkout.created"), ("sub_a", "checkout.completed")]
+
+
+def test_a_replay_sends_what_was_delivered_and_counts_all_attempts(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    shop.fan_out(one)
+    shop.retry(waiting_for(one, purpose=Purpose.REPLAY))
+    record = shop.records["sub_a"]
+    assert (record.state, record.attempts, len(record.history)) == (State.DELIVERED, 2, 2)
+    assert len(shop.receiver.arrivals) == 2
+
+
+def test_a_replay_has_all_its_attempts_and_the_log_counts_those_before_too(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    endpoint.status = 500
+    one = bought(begun())
+    shop.save(one)
+    shop.retry(waiting_for(one, attempts=10))
+    assert shop.records["sub_a"].state is State.EXHAUSTED
+    shop.retry(waiting_for(one, purpose=Purpose.REPLAY, attempts=11))
+    (message,) = shop.waiting()
+    assert (message.purpose, message.attempts, message.earlier) == (Purpose.RETRY, 1, 11)
+    assert shop.records["sub_a"].attempts == 12
+    endpoint.status = 200
+    shop.deliver_all()
+    record = shop.records["sub_a"]
+    assert (record.state, record.attempts, len(record.history)) == (State.DELIVERED, 13, 3)
+
+
+def test_a_message_that_waited_before_a_replay_ends_when_its_turn_comes(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    endpoint.status = 500
+    one = begun()
+    shop.save(one)
+    shop.fan_out(one)
+    (before,) = shop.take()
+    shop.retry(waiting_for(one, purpose=Purpose.REPLAY))
+    (after,) = shop.take()
+    endpoint.status = 200
+    shop.retry(before)
+    assert shop.ids_heard == {}
+    shop.retry(after)
+    assert len(shop.ids_heard["sub_a"]) == 1
+
+
+def test_what_is_recovered_twice_is_sent_once(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    endpoint.status = 500
+    one = bought(begun())
+    shop.save(one)
+    shop.retry(waiting_for(one, attempts=10))
+    endpoint.status = 200
+    for _ in range(2):
+        shop.retry(waiting_for(one, purpose=Purpose.RECOVER))
+    assert len(shop.ids_heard["sub_a"]) == 1
+    assert shop.records["sub_a"].state is State.DELIVERED
+
+
+def test_two_events_of_a_checkout_that_are_recovered_send_it_once(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    newer = bought(one)
+    shop.save(newer)
+    messages = [waiting_for(each, purpose=Purpose.RECOVER) for each in (one, newer)]
+    assert shop.retry(*messages) == []
+    assert shop.heard == [("sub_a", "checkout.completed")]
+
+
+# ---------------------------------------------------------------- circuits and limits
+
+
+def open_circuit(probe_at: datetime, **changes: Any) -> None:
+    circuit = Circuit(
+        store_id=STORE,
+        subscription_id="sub_a",
+        failing_since=datetime.now(UTC) - HOUR,
+        probe_at=probe_at,
+        wait=timedelta(seconds=60),
+        **changes,
+    )
+    assert wiring.registry().put_circuit(None, circuit)
+
+
+def test_while_a_circuit_is_open_deliveries_wait_without_an_attempt(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    probe_at = datetime.now(UTC) + timedelta(minutes=5)
+    open_circuit(probe_at)
+    shop.retry(waiting_for(one))
+    (message,) = shop.waiting()
+    assert (message.reason, message.attempts) == ("circuit_open", 1)
+    assert message.not_before >= probe_at
+    assert shop.receiver.arrivals == []
+
+
+def test_a_probe_that_succeeds_lets_the_others_follow(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    checkouts = [begun(f"c{number}") for number in range(4)]
+    shop.save(*checkouts)
+    open_circuit(datetime.now(UTC))
+    shop.retry(*map(waiting_for, checkouts))
+    assert len(shop.receiver.arrivals) == 1
+    assert wiring.registry().open_circuits() == []
+    shop.retry(*shop.take())
+    assert len(shop.receiver.arrivals) == 4
+
+
+def test_a_probe_is_made_whatever_this_function_has_seen_of_the_receiver(shop: Shop) -> None:
+    """The sender remembers by itself who did not answer, and would wait on."""
+    shop.subscribe("sub_a")
+    (subscription,) = wiring.registry().subscriptions(STORE).items
+    nowhere = replace(subscription, callback_url="http://127.0.0.1:9/", updated_at=datetime.now(UTC))
+    wiring.registry().update_subscription(subscription, nowhere)
+    checkouts = [begun(f"c{number}") for number in range(8)]
+    shop.save(*checkouts)
+    for one in checkouts[:7]:
+        shop.retry(waiting_for(one))
+    ((store_id, subscription_id),) = wiring.registry().open_circuits()
+    circuit = wiring.registry().subscriptions(store_id).circuits[subscription_id]
+    shop.take()
+    assert wiring.registry().put_circuit(circuit, replace(circuit, probe_at=datetime.now(UTC)))
+    shop.retry(waiting_for(checkouts[7]))
+    (message,) = shop.waiting()
+    assert (message.reason, message.attempts) == ("connection", 2)
+
+
+def test_under_a_rate_limit_the_rest_wait_for_their_turns(shop: Shop) -> None:
+    shop.subscribe("sub_a", rate_limit_per_second=1)
+    checkouts = [begun(f"c{number}") for number in range(5)]
+    shop.save(*checkouts)
+    shop.retry(*map(waiting_for, checkouts))
+    waiting = shop.waiting()
+    assert len(shop.receiver.arrivals) + len(waiting) == 5
+    assert {(each.reason, each.has_slot, each.attempts) for each in waiting} == {("rate_limited", True, 1)}
+    assert len({each.not_before for each in waiting}) == len(waiting) >= 3
+    shop.retry(*map(due, shop.take()))
+    assert len(shop.receiver.arrivals) == 5
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def test_no_log_line_record_or_message_holds_the_shoppers_data(shop: Shop, log: list[str]) -> None:
+    shop.subscribe("sub_a").status = 500
+    shop.subscribe("sub_b")
+    quiet = left()
+    shop.save(quiet)
+    shop.retry(waiting_for(quiet), waiting_for(quiet, "sub_b"), waiting_for(quiet, attempts=10), "9876543210")
+    records = json.dumps(shop.dynamodb.scan(TableName="DeliveryTable")["Items"])
+    written = "\n".join([*log, records, *bodies("RetryQueue"), *bodies("DeliveryDeadLetterQueue")])
+    assert "sub_a" in written
+    for datum in ("9876543210", "https://", "http://", "whsec_"):
+        assert datum not in written
