@@ -7,9 +7,9 @@ understood is kept before it is refused, so nothing that a provider really sent 
 import random
 import secrets as randomness
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from checkout_recovery.abandonment import Abandonments
 from checkout_recovery.checkout.event import EventType
@@ -17,12 +17,13 @@ from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
 from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.shopper import Purchase, emails_of
 from checkout_recovery.checkout.snapshot import Snapshot
-from checkout_recovery.errors import MalformedRequest, NotFound, Unauthenticated, Unavailable
+from checkout_recovery.errors import BrokenRecord, MalformedRequest, NotFound, Unauthenticated, Unavailable
+from checkout_recovery.http_api import MAX_BODY_BYTES
 from checkout_recovery.providers import PROVIDERS
 from checkout_recovery.providers.own import read_order, read_own
 from checkout_recovery.providers.provider import Credentials, Notice, Provider, Request
 from checkout_recovery.purchases import Purchases
-from checkout_recovery.queues import RejectedEvents
+from checkout_recovery.queues import RejectedEvents, RejectedRequest
 from checkout_recovery.subscriptions.directory import StoreDirectory
 from checkout_recovery.subscriptions.store import Store
 from checkout_recovery.tables.checkouts import CheckoutTable, Contended, Outdated
@@ -38,6 +39,8 @@ _NO_CREDENTIALS = Credentials(secrets=(randomness.token_hex(32),))
 
 
 _READERS = {"checkouts": read_own, "orders": read_order}
+
+_Told = TypeVar("_Told", Snapshot, Order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +92,34 @@ class Ingest:
             raise NotFound("There is no such provider.")
         store = self._sender(provider, provider_name, store_id, request, now)
 
-        def read() -> Notice:
-            notice = provider.read(request)
-            self._directory.check_shop(store, provider_name, notice.shops)
-            return notice
-
-        return self._take_in(store, provider_name, request, now, read)
+        return self._take_in(store, provider_name, request, now)
 
     def from_store(self, source: str, store_id: str, request: Request, now: datetime) -> list[Result]:
         """Takes ``checkouts`` or ``orders`` in, from a caller whom the authorizer let through."""
         store = self._directory.get(store_id) or self._directory.refresh(store_id)
         if store is None:
             raise Unauthenticated
-        return self._take_in(store, source, request, now, lambda: _READERS[source](request.body))
+        return self._take_in(store, source, request, now)
+
+    def from_kept(self, kept: RejectedRequest, now: datetime) -> list[Result]:
+        """Takes in a request that was authentic when it came, and was not understood.
+
+        It counts from now, but what it says without a date it said when it came. It is not kept once more.
+
+        Raises:
+            BrokenRecord: it must never be applied, or is not what was kept.
+            NotFound: its store is gone, or nothing reads its kind any more.
+            MalformedRequest: it is still not understood.
+            Unavailable: not taken in.
+        """
+        if kept.is_refused:
+            raise BrokenRecord("a request that was not authentic")
+        request = Request(kept.headers, kept.content(MAX_BODY_BYTES))
+        store = self._directory.get(kept.store_id) or self._directory.refresh(kept.store_id)
+        if store is None:
+            raise NotFound("There is no such store.")
+        notice = _dated(self._read(store, kept.source, request), min(kept.received_at, now))
+        return self._apply_all(store, notice, now)
 
     def _sender(
         self, provider: Provider, provider_name: str, store_id: str, request: Request, now: datetime
@@ -114,17 +132,27 @@ class Ingest:
                 return store
         raise Unauthenticated
 
-    def _take_in(
-        self, store: Store, source: str, request: Request, now: datetime, read: Callable[[], Notice]
-    ) -> list[Result]:
+    def _take_in(self, store: Store, source: str, request: Request, now: datetime) -> list[Result]:
         try:
-            notice = read()
-            results = [self._apply(store, snapshot, now) for snapshot in notice.snapshots]
-            for order in notice.orders:
-                results += self._settle(store, order, now)
+            return self._apply_all(store, self._read(store, source, request), now)
         except MalformedRequest as problem:
             self._rejected.keep(source, store.store_id, request.headers, request.body, problem, now)
             raise
+
+    def _read(self, store: Store, source: str, request: Request) -> Notice:
+        if source in _READERS:
+            return _READERS[source](request.body)
+        provider = PROVIDERS.get(source)
+        if provider is None:
+            raise NotFound("There is no such provider.")
+        notice = provider.read(request)
+        self._directory.check_shop(store, source, notice.shops)
+        return notice
+
+    def _apply_all(self, store: Store, notice: Notice, now: datetime) -> list[Result]:
+        results = [self._apply(store, snapshot, now) for snapshot in notice.snapshots]
+        for order in notice.orders:
+            results += self._settle(store, order, now)
         return results
 
     def _apply(self, store: Store, snapshot: Snapshot, now: datetime) -> Result:
@@ -231,6 +259,17 @@ class Ingest:
         """Some of a provider's events name a checkout by its second id only."""
         found = self._checkouts.find_by_alias(store_id, snapshot.checkout_id)
         return snapshot.model_copy(update={"checkout_id": found}) if found else snapshot
+
+
+def _dated(notice: Notice, received_at: datetime) -> Notice:
+    """Gives what names no time of its own the time of its arrival."""
+
+    def dated(told: _Told) -> _Told:
+        return told if told.event_time else told.model_copy(update={"event_time": received_at})
+
+    return replace(
+        notice, snapshots=tuple(map(dated, notice.snapshots)), orders=tuple(map(dated, notice.orders))
+    )
 
 
 def _purchase(before: Checkout, snapshot: Snapshot, now: datetime) -> Purchase | None:

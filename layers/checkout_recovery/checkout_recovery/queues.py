@@ -1,6 +1,7 @@
 """The queues that this system writes to: deliveries to try again, and events that it could not understand."""
 
 import base64
+import binascii
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from botocore.exceptions import ClientError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from checkout_recovery.checkout.event import Event, EventType
-from checkout_recovery.errors import BrokenRecord, ProblemError, Unavailable
+from checkout_recovery.errors import BrokenRecord, FieldError, ProblemError, Unavailable
 from checkout_recovery.observability import logger
 from checkout_recovery.providers.fields import is_key
 from checkout_recovery.subscriptions.store import STORE_ID
@@ -146,6 +147,67 @@ class RetryQueue:
             logger.error("queue does not answer", extra={"error": type(error).__name__})
             return {message.delivery_id for message in messages}
         return {messages[int(entry["Id"])].delivery_id for entry in answer.get("Failed", ())}
+
+
+class RejectedProblem(BaseModel):
+    """Why a request was not understood: what its sender was told, less the words."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    type: str
+    errors: tuple[FieldError, ...] = ()
+
+
+class RejectedRequest(BaseModel):
+    """A request that was kept. All of it that is a shopper's stays out of what is shown of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    version: Literal[1]
+    source: str
+    """The provider, or the name of our own call."""
+    store_id: str
+    received_at: AwareDatetime
+    problem: RejectedProblem
+    headers: dict[str, str] = Field(repr=False)
+    body: str = Field(repr=False)
+    body_encoding: Literal["zlib+base64"]
+    refused: Any = Field(default=None, repr=False)
+    """Marks, whatever its value, a request that was not authentic: it is kept to be looked at and no more."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it must never be applied."""
+        return "refused" in self.model_fields_set
+
+    @classmethod
+    def read(cls, message: str | Mapping[str, Any]) -> Self:
+        """Reads a message.
+
+        Raises:
+            BrokenRecord: this module did not write it.
+        """
+        try:
+            if isinstance(message, str):
+                return cls.model_validate_json(message)
+            return cls.model_validate(message)
+        except ValidationError as error:
+            raise BrokenRecord(f"not a kept request: {error.error_count()} faults") from None
+
+    def content(self, at_most: int) -> bytes:
+        """The body as it came.
+
+        Raises:
+            BrokenRecord: it cannot be unpacked, or not within so many bytes.
+        """
+        unpack = zlib.decompressobj()
+        try:
+            content = unpack.decompress(base64.b64decode(self.body, validate=True), at_most)
+        except (binascii.Error, ValueError, zlib.error):
+            raise BrokenRecord("not a kept body") from None
+        if not unpack.eof:
+            raise BrokenRecord("not a whole body, or too large a one")
+        return content
 
 
 class RejectedEvents:
