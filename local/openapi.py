@@ -34,10 +34,17 @@ from checkout_recovery.providers.fields import MAX_KEY_BYTES
 from checkout_recovery.providers.own import CheckoutSnapshot, OrderBody
 from checkout_recovery.subscriptions.answers import (
     CheckoutAnswer,
+    CircuitsAnswer,
+    DeadLetterPage,
     DeliveryPage,
     HealthAnswer,
+    QueuesAnswer,
+    RecoverAnswer,
+    ReplayAnswer,
+    RequeueAnswer,
     SampleAnswer,
     StoreAnswer,
+    StorePage,
     StoreWithToken,
     SubscriptionAnswer,
     SubscriptionPage,
@@ -47,12 +54,15 @@ from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE
 from checkout_recovery.subscriptions.requests import (
     DeliveryQuery,
     ProviderRequest,
+    RecoverRequest,
+    RequeueRequest,
     RotateRequest,
     SubscriptionChange,
     SubscriptionRequest,
 )
 from checkout_recovery.subscriptions.store import STORE_ID, StoreSettings
 from checkout_recovery.subscriptions.subscription import SUBSCRIPTION_ID
+from checkout_recovery.tables.deliveries import DELIVERY_ID
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "openapi.json"
 
@@ -287,6 +297,86 @@ OPERATIONS = (
         query={"limit": _LIMIT},
     ),
     Operation(
+        name="replayDelivery",
+        method="POST",
+        path=_SUBSCRIPTION + "/deliveries/{delivery_id}/replay",
+        summary="Send the checkout of a delivery again, as it stands now",
+        notes="It is queued, whether or not it was delivered. What is sent is the checkout's newest event; a "
+        "message that is no longer wanted is held back even so.",
+        caller="admin or store",
+        answers={202: (ReplayAnswer,)},
+        problems=(*_TOKEN, NotFound, Conflict),
+    ),
+    Operation(
+        name="recover",
+        method="POST",
+        path=_SUBSCRIPTION + "/recover",
+        summary="Send the checkouts of all deliveries again that failed since a time, as they stand now",
+        notes="A call queues a page of them, the newest first, each checkout once: go on with its "
+        "`next_cursor` until that is null. A checkout whose newest event has been delivered is not sent, so "
+        "asking again does no harm.",
+        caller="admin or store",
+        request=RecoverRequest,
+        answers={202: (RecoverAnswer,)},
+        problems=(*_TOKEN, *_BODY, NotFound, Conflict),
+    ),
+    Operation(
+        name="listStores",
+        method="GET",
+        path="/v1/stores",
+        summary="List the stores by their ids",
+        caller="admin",
+        answers={200: (StorePage,)},
+        problems=(*_TOKEN, MalformedRequest),
+        query={
+            "cursor": {"description": "`next_cursor` of the page before", "schema": {"type": "string"}},
+            "limit": _LIMIT,
+        },
+    ),
+    Operation(
+        name="listCircuits",
+        method="GET",
+        path="/v1/circuits",
+        summary="List the subscriptions whose receivers fail, the longest failing first",
+        caller="admin",
+        answers={200: (CircuitsAnswer,)},
+        problems=_TOKEN,
+    ),
+    Operation(
+        name="countDeadLetters",
+        method="GET",
+        path="/v1/dead-letters",
+        summary="How many messages wait in each queue",
+        caller="admin",
+        answers={200: (QueuesAnswer,)},
+        problems=_TOKEN,
+    ),
+    Operation(
+        name="lookAtDeadLetters",
+        method="GET",
+        path="/v1/dead-letters/{queue}",
+        summary="Look at what could not be done: ids and reasons, nothing that a request said",
+        notes="The messages stay where they are; for the second of the call nobody else can take them.",
+        caller="admin",
+        answers={200: (DeadLetterPage,)},
+        problems=(*_TOKEN, NotFound, MalformedRequest),
+        query={"limit": _LIMIT},
+    ),
+    Operation(
+        name="requeue",
+        method="POST",
+        path="/v1/dead-letters/{queue}/requeue",
+        summary="Do again what could not be done, and delete its messages",
+        notes="`deliveries` are queued, to be sent as their checkouts stand, unless that has been done. Of a "
+        "batch of the `stream`, so is each checkout that it wrote, while the stream still has it. `rejected` "
+        "requests are read again. Repeat it until nothing is requeued.",
+        caller="admin",
+        request=RequeueRequest,
+        body_required=False,
+        answers={200: (RequeueAnswer,)},
+        problems=(*_TOKEN, *_BODY, NotFound),
+    ),
+    Operation(
         name="getCheckout",
         method="GET",
         path=_STORE + "/checkouts/{checkout_id}",
@@ -301,6 +391,8 @@ OPERATIONS = (
 PARAMETERS: Mapping[str, Json] = {
     "store_id": {"schema": {"type": "string", "pattern": f"^{STORE_ID.pattern}$"}},
     "subscription_id": {"schema": {"type": "string", "pattern": f"^{SUBSCRIPTION_ID.pattern}$"}},
+    "delivery_id": {"schema": {"type": "string", "pattern": f"^{DELIVERY_ID.pattern}$"}},
+    "queue": {"schema": {"type": "string", "enum": ["deliveries", "stream", "rejected"]}},
     "checkout_id": {
         "description": "As its snapshots call it, URL-encoded. The gateway itself decodes a path, and more "
         "than once: encode an id twice that holds `%` or `?`.",

@@ -5,7 +5,9 @@ do is decided here.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,13 +27,23 @@ from checkout_recovery.errors import (
 )
 from checkout_recovery.http_api import JSON_TYPE, json_of, problem
 from checkout_recovery.observability import logger
+from checkout_recovery.repair.replay import Wanted
+from checkout_recovery.repair.tell import requeued, told_of
 from checkout_recovery.subscriptions.answers import (
     CheckoutAnswer,
+    CircuitAnswer,
+    CircuitsAnswer,
+    DeadLetterPage,
     DeliveryAnswer,
     DeliveryPage,
     HealthAnswer,
+    QueueAnswer,
+    QueuesAnswer,
+    RecoverAnswer,
+    ReplayAnswer,
     SampleAnswer,
     StoreAnswer,
+    StorePage,
     StoreWithToken,
     SubscriptionAnswer,
     SubscriptionPage,
@@ -42,17 +54,22 @@ from checkout_recovery.subscriptions.requests import (
     DeliveryQuery,
     Model,
     ProviderRequest,
+    RecoverRequest,
+    RequeueRequest,
     RotateRequest,
     SubscriptionChange,
     SubscriptionRequest,
     read,
 )
-from checkout_recovery.subscriptions.store import StoreSettings
-from checkout_recovery.tables.deliveries import Choice
+from checkout_recovery.subscriptions.store import STORE_ID, StoreSettings
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.deliveries import Choice, State
 
 app = APIGatewayHttpResolver()
 
 _DECODED_AT_MOST = 2
+_RESERVE_MILLISECONDS = 14_000
+"""What the message at hand may take when every call is slow, before Lambda ends the function."""
 _NEVER_CACHED = {"cache-control": "no-store"}  # a secret that is shown once must not stay anywhere
 
 
@@ -117,14 +134,15 @@ def list_subscriptions(store_id: str) -> Response[str]:
     _allow(store_id)
     wiring.store_keeper().get(store_id)
     page = wiring.subscription_keeper().page(store_id, _query().get("cursor", ""), _limit())
-    subscriptions = [SubscriptionAnswer.of(subscription) for subscription in page.items]
+    circuits = wiring.registry().circuits([(store_id, each.subscription_id) for each in page.items])
+    subscriptions = [SubscriptionAnswer.of(each, circuits.get(each.subscription_id)) for each in page.items]
     return _answer(200, SubscriptionPage(subscriptions=subscriptions, next_cursor=page.next_cursor))
 
 
 @app.get("/v1/stores/<store_id>/subscriptions/<subscription_id>")
 def get_subscription(store_id: str, subscription_id: str) -> Response[str]:
     _allow(store_id)
-    return _answer(200, SubscriptionAnswer.of(wiring.subscription_keeper().get(store_id, subscription_id)))
+    return _answer(200, _told_of(wiring.subscription_keeper().get(store_id, subscription_id)))
 
 
 @app.patch("/v1/stores/<store_id>/subscriptions/<subscription_id>")
@@ -132,7 +150,7 @@ def change_subscription(store_id: str, subscription_id: str) -> Response[str]:
     _allow(store_id)
     changed = wiring.subscription_keeper().change(store_id, subscription_id, _body(SubscriptionChange))
     _log("Subscription changed", store_id=store_id, subscription_id=subscription_id)
-    return _answer(200, SubscriptionAnswer.of(changed))
+    return _answer(200, _told_of(changed))
 
 
 @app.delete("/v1/stores/<store_id>/subscriptions/<subscription_id>")
@@ -149,7 +167,7 @@ def rotate_key(store_id: str, subscription_id: str) -> Response[str]:
     overlap = timedelta(seconds=_body(RotateRequest).overlap_seconds)
     keyed = wiring.subscription_keeper().rotate(store_id, subscription_id, overlap)
     _log("Webhook key rotated", store_id=store_id, subscription_id=subscription_id)
-    answer = SubscriptionAnswer.of(keyed.subscription)
+    answer = _told_of(keyed.subscription)
     return _answer(200, SubscriptionWithKey(**dict(answer), webhook_key=keyed.key))
 
 
@@ -179,6 +197,93 @@ def list_deliveries(store_id: str, subscription_id: str) -> Response[str]:
     page = wiring.look_up().deliveries(subscription, limit, choice, since=asked.since, cursor=asked.cursor)
     deliveries = [DeliveryAnswer.of(record) for record in page.records]
     return _answer(200, DeliveryPage(deliveries=deliveries, next_cursor=page.next_cursor))
+
+
+# ---------------------------------------------------------------- repair
+
+
+@app.post("/v1/stores/<store_id>/subscriptions/<subscription_id>/deliveries/<delivery_id>/replay")
+def replay_delivery(store_id: str, subscription_id: str, delivery_id: str) -> Response[str]:
+    _allow(store_id)
+    subscription = wiring.subscription_keeper().get(store_id, subscription_id)
+    wiring.replay().one(subscription, delivery_id)
+    _log("Replay queued", store_id=store_id, subscription_id=subscription_id, delivery_id=delivery_id)
+    return _answer(202, ReplayAnswer(delivery_id=delivery_id))
+
+
+@app.post("/v1/stores/<store_id>/subscriptions/<subscription_id>/recover")
+def recover(store_id: str, subscription_id: str) -> Response[str]:
+    _allow(store_id)
+    asked = _body(RecoverRequest)
+    wanted = Wanted(
+        since=asked.since,
+        until=asked.until,
+        states=tuple(State(state) for state in dict.fromkeys(asked.states)),
+        per_second=asked.per_second,
+        cursor=asked.cursor,
+    )
+    subscription = wiring.subscription_keeper().get(store_id, subscription_id)
+    done = wiring.replay().failed(subscription, wanted)
+    _log("Recovery queued", store_id=store_id, subscription_id=subscription_id, queued=done.queued)
+    answer = RecoverAnswer(looked_at=done.looked_at, queued=done.queued, next_cursor=done.next_cursor)
+    return _answer(202, answer)
+
+
+@app.get("/v1/stores")
+def list_stores() -> Response[str]:
+    _allow_operator()
+    cursor = _query().get("cursor", "")
+    if cursor and not STORE_ID.fullmatch(cursor):
+        raise MalformedRequest(errors=[FieldError("cursor", "next_cursor of the page before")])
+    page = wiring.registry().stores(_limit(), cursor)
+    stores = [StoreAnswer.of(store) for store in page.items]
+    return _answer(200, StorePage(stores=stores, next_cursor=page.next_cursor))
+
+
+@app.get("/v1/circuits")
+def list_circuits() -> Response[str]:
+    _allow_operator()
+    registry = wiring.registry()
+    circuits = registry.circuits(registry.open_circuits()).values()
+    longest_first = sorted(circuits, key=attrgetter("failing_since", "subscription_id"))
+    return _answer(200, CircuitsAnswer(circuits=[CircuitAnswer.of(circuit) for circuit in longest_first]))
+
+
+@app.get("/v1/dead-letters")
+def count_dead_letters() -> Response[str]:
+    _allow_operator()
+    depths = wiring.dead_letter_queues().depths()
+    queues = [QueueAnswer(name=name, **asdict(depth)) for name, depth in depths.items()]
+    return _answer(200, QueuesAnswer(queues=queues))
+
+
+@app.get("/v1/dead-letters/<queue>")
+def look_at_dead_letters(queue: str) -> Response[str]:
+    _allow_operator()
+    letters = wiring.dead_letter_queues().look(queue, _limit(), _has_time)
+    return _answer(200, DeadLetterPage(messages=[told_of(queue, letter) for letter in letters]))
+
+
+@app.post("/v1/dead-letters/<queue>/requeue")
+def requeue(queue: str) -> Response[str]:
+    _allow_operator()
+    asked = _body(RequeueRequest)
+    done = requeued(wiring.dead_letter_queues().requeue(queue, asked.limit, asked.store_id, _has_time))
+    _log("Dead letters requeued", requeued=done.requeued, kept=done.kept, failed=done.failed)
+    return _answer(200, done)
+
+
+def _has_time() -> bool:
+    """Whether another message may be begun."""
+    return bool(app.lambda_context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
+
+
+def _told_of(subscription: Subscription) -> SubscriptionAnswer:
+    circuits = wiring.registry().circuits([(subscription.store_id, subscription.subscription_id)])
+    return SubscriptionAnswer.of(subscription, circuits.get(subscription.subscription_id))
+
+
+# ---------------------------------------------------------------- checkouts
 
 
 @app.get("/v1/stores/<store_id>/checkouts/(?s:.+)")  # the router's own pattern knows no slash in an id

@@ -20,7 +20,8 @@ RINGS = (
     ("checkout", "errors", "json_codec", "settings", "signing"),
     ("subscriptions.circuit", "subscriptions.store", "subscriptions.subscription", "subscriptions.version"),
     ("contracts", "notifications", "observability", "providers", "queues", "secrets", "tables"),
-    ("abandonment", "delivery", "http_api", "ingest", "purchases", "subscriptions", "sweep"),
+    ("dead_letter_queues", "retake"),
+    ("abandonment", "delivery", "http_api", "ingest", "purchases", "repair", "subscriptions", "sweep"),
     ("wiring",),
 )
 FOREIGN_TO_THE_DOMAIN = {"pydantic", "phonenumbers"}

@@ -261,6 +261,10 @@ def test_every_route_but_the_webhooks_and_the_health_check_has_the_authorizer(pr
         "GET /v1/health": "NONE",
         "POST /v1/checkouts": "TokenAuthorizer",
         "POST /v1/orders": "TokenAuthorizer",
+        "ANY /v1/stores": "TokenAuthorizer",
+        "ANY /v1/circuits": "TokenAuthorizer",
+        "ANY /v1/dead-letters": "TokenAuthorizer",
+        "ANY /v1/dead-letters/{proxy+}": "TokenAuthorizer",
         "ANY /v1/stores/{store_id}": "TokenAuthorizer",
         "ANY /v1/stores/{store_id}/{proxy+}": "TokenAuthorizer",
     }

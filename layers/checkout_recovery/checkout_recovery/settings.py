@@ -26,6 +26,8 @@ class Settings:
     dead_letter_queue_url: str = ""
     stream_dead_letter_queue_url: str = ""
     rejected_events_queue_url: str = ""
+    ingest_function: str = ""
+    """The alias that takes kept requests in again."""
     notification_topic_arn: str = ""
     allow_local_targets: bool = False
     """Lets http:// and loopback receivers in. Only the local cloud sets it."""
@@ -53,6 +55,7 @@ class Settings:
             dead_letter_queue_url=environment.get("DEAD_LETTER_QUEUE_URL", ""),
             stream_dead_letter_queue_url=environment.get("STREAM_DEAD_LETTER_QUEUE_URL", ""),
             rejected_events_queue_url=environment.get("REJECTED_EVENTS_QUEUE_URL", ""),
+            ingest_function=environment.get("INGEST_FUNCTION", ""),
             notification_topic_arn=environment.get("NOTIFICATION_TOPIC_ARN", ""),
             allow_local_targets=_flag(environment, "ALLOW_LOCAL_TARGETS"),
             checkout_retention_days=_count(environment, "CHECKOUT_RETENTION_DAYS", 90),

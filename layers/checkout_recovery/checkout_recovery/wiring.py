@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from checkout_recovery.ingest import Ingest
     from checkout_recovery.notifications import Notifications
     from checkout_recovery.queues import RetryQueue
+    from checkout_recovery.repair.dead_letters import DeadLetters
+    from checkout_recovery.repair.remedies import Redelivery, Refanning, Retaking
+    from checkout_recovery.repair.replay import Replay
     from checkout_recovery.secrets import Secrets
     from checkout_recovery.subscriptions.authorize import Authorize
     from checkout_recovery.subscriptions.keep_stores import StoreKeeper
@@ -276,3 +279,70 @@ def sample_sender() -> "SampleSender":
 
     always = Limits(probe_after_seconds=0)  # who asks for a sample wants it tried, however the last one went
     return SampleSender(secrets(), _sender(always), _now)
+
+
+# ---------------------------------------------------------------- repair
+
+# A receive that waits for a second, and a function that reads a whole request, take longer than a call to a
+# table; and nobody waits in line behind an operator.
+_PATIENT = _CONFIG.merge(Config(read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}))
+_ONCE = _CONFIG.merge(Config(read_timeout=11, retries={"mode": "standard", "total_max_attempts": 1}))
+
+
+@functools.cache
+def replay() -> "Replay":
+    from checkout_recovery.repair.replay import Replay
+
+    return Replay(deliveries(), retry_queue(), _now)
+
+
+@functools.cache
+def dead_letter_queues() -> "DeadLetters":
+    from checkout_recovery.dead_letter_queues import DeadLetterQueue, QueueName
+    from checkout_recovery.repair.dead_letters import DeadLetters
+
+    sqs, urls = boto3.client("sqs", config=_PATIENT), settings()
+    queues = {
+        QueueName.DELIVERIES: urls.dead_letter_queue_url,
+        QueueName.STREAM: urls.stream_dead_letter_queue_url,
+        QueueName.REJECTED: urls.rejected_events_queue_url,
+        QueueName.RETRY: urls.retry_queue_url,
+    }
+    return DeadLetters(
+        {name: DeadLetterQueue(sqs, url) for name, url in queues.items()},
+        {QueueName.DELIVERIES: _redelivery, QueueName.STREAM: _refanning, QueueName.REJECTED: _retaking},
+    )
+
+
+def _redelivery() -> "Redelivery":
+    from checkout_recovery.repair.remedies import Redelivery
+
+    return Redelivery(retry_queue(), _now)
+
+
+@functools.cache
+def _refanning() -> "Refanning":
+    from checkout_recovery.repair.remedies import Refanning
+    from checkout_recovery.tables.checkout_stream import CheckoutStream
+
+    return Refanning(
+        stream=CheckoutStream(boto3.client("dynamodbstreams", config=_CONFIG), settings().checkout_table),
+        checkouts=checkouts(),
+        registry=registry(),
+        retry_queue=retry_queue(),
+        now=_now,
+    )
+
+
+@functools.cache
+def _retaking() -> "Retaking":
+    from checkout_recovery.repair.remedies import Retaking
+    from checkout_recovery.retake import Retake
+
+    return Retaking(Retake(ingest_caller(), settings().ingest_function))
+
+
+@functools.cache
+def ingest_caller() -> "LambdaClient":
+    """Waits for what the ingest function says, and calls it once: it may have done what it does not say."""
+    return boto3.client("lambda", config=_ONCE)

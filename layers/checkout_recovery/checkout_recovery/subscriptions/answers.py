@@ -10,7 +10,9 @@ from checkout_recovery.checkout.event import Event, EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Status, Suppression
 from checkout_recovery.checkout.shopper import email_identity, phone_identities
 from checkout_recovery.checkout.snapshot import Consent
+from checkout_recovery.dead_letter_queues import QueueName
 from checkout_recovery.signing import Recipe
+from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.deliveries import DeliveryRecord, State
@@ -52,6 +54,15 @@ class StoreAnswer(Answer):
         )
 
 
+class StorePage(Answer):
+    """By their ids."""
+
+    stores: list[StoreAnswer]
+    """A store made in the last second may not be in it yet."""
+    next_cursor: str | None
+    """Asks for the next page; null on the last."""
+
+
 class StoreWithToken(StoreAnswer):
     store_token: str = Field(repr=False)
     """Shown this once."""
@@ -78,11 +89,13 @@ class SubscriptionAnswer(Answer):
     """Until when the key before the last rotation signs along."""
     disabled_reason: str | None
     """Why nothing is sent any more; `PATCH {"paused": false}` starts again."""
+    failing_since: datetime | None
+    """Since when its receiver has only failed, and is tried now and then; null when it is well."""
     created_at: datetime
     updated_at: datetime
 
     @classmethod
-    def of(cls, subscription: Subscription) -> Self:
+    def of(cls, subscription: Subscription, circuit: Circuit | None = None) -> Self:
         return cls(
             subscription_id=subscription.subscription_id,
             store_id=subscription.store_id,
@@ -98,6 +111,7 @@ class SubscriptionAnswer(Answer):
             header_names=list(subscription.header_names),
             previous_key_expires_at=subscription.previous_key_expires_at,
             disabled_reason=subscription.disabled_reason,
+            failing_since=circuit.failing_since if circuit else None,
             created_at=subscription.created_at,
             updated_at=subscription.updated_at,
         )
@@ -178,6 +192,120 @@ class DeliveryPage(Answer):
     """Where few fit what was asked for, fewer than the limit, or none, although there are more pages."""
     next_cursor: str | None
     """Asks for the next page; null at the log's end."""
+
+
+class ReplayAnswer(Answer):
+    """What is queued; the log tells what becomes of it."""
+
+    delivery_id: str
+    """Which delivery was asked for. What is sent is the checkout's newest event, which may be another one."""
+
+
+class RecoverAnswer(Answer):
+    """What one call did."""
+
+    looked_at: int
+    """How many deliveries, of those asked for."""
+    queued: int
+    """How many checkouts they are of: each is queued once, to be sent as it stands."""
+    next_cursor: str | None
+    """Goes on with those that are left; null where there are none."""
+
+
+class CircuitAnswer(Answer):
+    """A subscription whose receiver fails, so that it is only tried now and then."""
+
+    store_id: str
+    subscription_id: str
+    failing_since: datetime
+    """There has been no success since."""
+    probe_at: datetime
+    """When it may be tried next."""
+
+    @classmethod
+    def of(cls, circuit: Circuit) -> Self:
+        return cls(
+            store_id=circuit.store_id,
+            subscription_id=circuit.subscription_id,
+            failing_since=circuit.failing_since,
+            probe_at=circuit.probe_at,
+        )
+
+
+class CircuitsAnswer(Answer):
+    circuits: list[CircuitAnswer]
+    """The longest failing first."""
+
+
+class QueueAnswer(Answer):
+    """About how many messages a queue has; SQS is up to a minute behind."""
+
+    name: QueueName
+    messages: int
+    """That can be taken now."""
+    in_flight: int
+    """That somebody has taken and not yet deleted."""
+    delayed: int
+    """Whose time has not come."""
+
+
+class QueuesAnswer(Answer):
+    queues: list[QueueAnswer]
+
+
+class DeadLetterAnswer(Answer):
+    """What a message is about. Of a request that was not understood, nothing that it said."""
+
+    message_id: str
+    sent_at: datetime
+    """When it was put into the queue; SQS deletes it 14 days after that."""
+    receives: int
+    """How often it has been looked at, this time included."""
+    readable: bool
+    """Whether it is a message of this system; of one that is not, nothing more is told."""
+    reason: str | None = None
+    """Why it is there: a failure's class, Lambda's condition, or a problem's type."""
+    store_id: str | None = None
+    """Whose; null for a batch of the stream, which may be of many."""
+    subscription_id: str | None = None
+    delivery_id: str | None = None
+    checkout_id: str | None = None
+    event_type: EventType | None = None
+    event_time: datetime | None = None
+    attempts: int | None = None
+    """How many were made to deliver it."""
+    writes: int | None = None
+    """How many writes of checkouts a batch of the stream has."""
+    first_write_at: datetime | None = None
+    """When the earliest of them was; the stream keeps it for 24 hours."""
+    source: str | None = None
+    """Who sent a request that was not understood: the provider, or `checkouts` or `orders`."""
+    received_at: datetime | None = None
+    """When it came."""
+    fields: list[str] | None = None
+    """Which of its fields failed, by name."""
+    refused: bool | None = None
+    """Whether it was not authentic, and is only there to be looked at: it is never taken in."""
+
+
+class DeadLetterPage(Answer):
+    messages: list[DeadLetterAnswer]
+    """Some of the queue's; which, SQS chooses."""
+
+
+class RequeueAnswer(Answer):
+    """What became of the messages that were looked at. What was not requeued is still in the queue."""
+
+    requeued: int
+    """Done again, and deleted from the queue."""
+    kept: int
+    """Still not understood, or never to be taken in."""
+    failed: int
+    """Broken, or something that they need was not there."""
+    left: int
+    """About how many messages the queue has now."""
+    detail: str | None
+    """Why messages stay, with how many for each reason; null where none of them does."""
 
 
 class CheckoutAnswer(Answer):

@@ -1,7 +1,7 @@
 """What callers of the management API send. Unknown fields are refused: a slip is never a default."""
 
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.errors import FieldError, MalformedRequest
 from checkout_recovery.signing import Recipe
+from checkout_recovery.subscriptions.store import STORE_ID
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required
 from checkout_recovery.tables.deliveries import DELIVERY_ID, State
 
@@ -19,14 +20,16 @@ _MAX_ERRORS = 20
 _MAX_FIELD_CHARS = 100
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: object) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
         # Not a ValueError: pydantic's message must be ours, without the value.
-        raise PydanticCustomError("no_moment", "must be an ISO 8601 time with its offset (a + as %2B)")
+        raise PydanticCustomError(
+            "no_moment", "must be an ISO 8601 time with its offset (in a query, a + as %2B)"
+        )
     return moment
 
 
@@ -34,9 +37,11 @@ def _moment(text: str) -> datetime:
 Events = Annotated[list[Annotated[EventType, Field(strict=False)]], Field(min_length=1, max_length=20)]
 GivenRecipe = Annotated[Recipe, Field(strict=False)]
 GivenConsent = Annotated[ConsentRule, Field(strict=False)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 Requirements = Annotated[list[Annotated[Required, Field(strict=False)]], Field(max_length=20)]
 RateLimit = Annotated[int, Field(ge=1, le=1000)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+RecoverCursor = Annotated[str, StringConstraints(pattern=rf"^{DELIVERY_ID.pattern}(\.[0-9]{{1,15}})?$")]
 SecretText = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[!-~]+( [!-~]+)*$")]
 
 
@@ -94,6 +99,33 @@ class RotateRequest(Request):
     """How long the previous key signs along."""
 
 
+class RecoverRequest(Request):
+    """Which failed deliveries are to be made after all."""
+
+    since: Moment
+    """Of events from this time on: ISO 8601 with its offset."""
+    until: Moment | None = None
+    """And up to this time; until now by default."""
+    states: Annotated[list[Literal["expired", "exhausted", "pending"]], Field(min_length=1, max_length=3)] = [
+        "expired",
+        "exhausted",
+    ]
+    """Where they stand. Those that are ``pending`` wait for their next attempt, which this need not."""
+    per_second: int = Field(default=10, ge=1, le=100)
+    """How many checkouts a second, over all calls that hand on the cursor."""
+    cursor: RecoverCursor | None = None
+    """`next_cursor` of the call before."""
+
+
+class RequeueRequest(Request):
+    """What of a queue is to be done again."""
+
+    limit: int = Field(default=50, ge=1, le=100)
+    """How many messages at most."""
+    store_id: Annotated[str, StringConstraints(pattern=f"^{STORE_ID.pattern}$")] | None = None
+    """Whose; all by default. The `stream` cannot tell before it is read."""
+
+
 class DeliveryQuery(Request):
     """Which of a subscription's deliveries are to be listed; they have to fit all that is given."""
 
@@ -103,7 +135,7 @@ class DeliveryQuery(Request):
     """Why they are not delivered: ``cooldown``, ``timeout``…"""
     checkout_id: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
     """Which checkout they are about."""
-    since: Annotated[datetime, BeforeValidator(_moment)] | None = None
+    since: Moment | None = None
     """Of events from this time on: ISO 8601 with its offset, where `+` has to be written as `%2B`."""
     cursor: Annotated[str, StringConstraints(pattern=f"^{DELIVERY_ID.pattern}$")] | None = None
     """`next_cursor` of the page before."""

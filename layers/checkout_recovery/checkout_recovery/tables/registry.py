@@ -7,7 +7,7 @@ subscriptions checks the cache by reading one small item.
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from checkout_recovery.signing import Recipe
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import STORE_ID, ProviderSettings, Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
+from checkout_recovery.tables.batch import read_batch
 from checkout_recovery.tables.codec import decode, decode_item, encode, encode_item
 from checkout_recovery.tables.driver import driver_errors
 from checkout_recovery.tables.token_hashes import STORE as _STORE
@@ -51,6 +52,14 @@ class Subscriptions:
     """The circuits that are open, by subscription."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoresPage:
+    """A part of the stores, by their ids."""
+
+    items: tuple[Store, ...]
+    next_cursor: str | None
+
+
 class RegistryTable:
     def __init__(self, client: "DynamoDBClient", table_name: str) -> None:
         self._client = client
@@ -60,6 +69,33 @@ class RegistryTable:
         """Reads a store; None where there is no such store."""
         item = self._get(store_id, _STORE) if STORE_ID.fullmatch(store_id) else None
         return _store(item) if item else None
+
+    def stores(self, limit: int, cursor: str = "") -> StoresPage:
+        """Lists the stack's stores by their ids; one made in the last second may not be in it yet.
+
+        Args:
+            limit: how many at most, up to 100.
+            cursor: `next_cursor` of the page before.
+
+        Raises:
+            Unavailable: the table is throttled or down.
+        """
+        query: dict[str, Any] = {
+            "TableName": self.table_name,
+            "IndexName": "kind",
+            "KeyConditionExpression": "kind_id = :store",
+            "ExpressionAttributeValues": {":store": {"S": _STORE}},
+            "Limit": limit,
+        }
+        if cursor:
+            query["ExclusiveStartKey"] = self.store_key(cursor)
+        with _driver_errors():
+            answer = self._client.query(**query)
+        ids = [item["store_id"]["S"] for item in answer["Items"]]
+        wanted = ((self.table_name, self.store_key(store_id)) for store_id in ids)
+        found = {item["store_id"]["S"]: _store(item) for _, item in self._read_batch(wanted)}
+        stores = tuple(found[store_id] for store_id in ids if store_id in found)
+        return StoresPage(stores, ids[-1] if "LastEvaluatedKey" in answer else None)
 
     def create_store(self, store: Store) -> None:
         """Registers a store.
@@ -283,6 +319,21 @@ class RegistryTable:
             Unavailable: the table is throttled or down.
         """
         return [(item["of_store"]["S"], item["kind_id"]["S"]) for item in self._query(_OPEN_CIRCUITS)]
+
+    def circuits(self, keys: Collection[tuple[str, str]]) -> dict[str, Circuit]:
+        """Reads those circuits of these (store_id, subscription_id) that are open, by subscription.
+
+        Raises:
+            Unavailable: the table is throttled or down.
+        """
+        wanted = ((self.table_name, self._key(store_id, _CIRCUIT + each)) for store_id, each in keys)
+        circuits = (_circuit(item) for _, item in self._read_batch(wanted))
+        return {circuit.subscription_id: circuit for circuit in circuits}
+
+    def _read_batch(
+        self, keys: Iterator[tuple[str, dict[str, Any]]]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        return read_batch(self._client, keys, time.sleep)
 
     def _changes(self, actions: list[dict[str, Any]]) -> bool:
         try:

@@ -1,0 +1,174 @@
+"""What is done again for the messages of each queue of dead letters."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+
+from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.dead_letter_queues import Letter
+from checkout_recovery.delivery.plan import Delivery, plan
+from checkout_recovery.errors import BrokenRecord, Unavailable
+from checkout_recovery.queues import Purpose, RejectedRequest, RetryMessage, RetryQueue
+from checkout_recovery.repair.dead_letters import Fate, Treated
+from checkout_recovery.retake import Retake
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.checkout_stream import CheckoutStream, StreamFailure, Trimmed
+from checkout_recovery.tables.checkouts import CheckoutTable
+from checkout_recovery.tables.registry import RegistryTable
+
+BROKEN = "no message of this system"
+NOT_QUEUED = "the queue of deliveries did not take it"
+TRIMMED = "the stream keeps a write for 24 hours, and no longer has these"
+UNREADABLE = "a checkout of the batch cannot be read"
+UNAVAILABLE = "a part of AWS that is needed did not answer"
+NOT_UNDERSTOOD = "still not understood"
+REFUSED = "not authentic when it came: it is never taken in"
+
+
+class Redelivery:
+    """Deliveries that were given up: their checkouts are sent as they stand, unless that has been done."""
+
+    at_once = 10
+
+    def __init__(self, retry_queue: RetryQueue, now: Callable[[], datetime]) -> None:
+        self._retry_queue = retry_queue
+        self._now = now
+
+    def store_of(self, letter: Letter) -> str | None:
+        try:
+            return RetryMessage.read(letter.body).store_id
+        except BrokenRecord:
+            return None
+
+    def __call__(self, letters: Sequence[Letter]) -> list[Treated]:
+        now = self._now()
+        messages = {letter: message for letter in letters if (message := _again(letter, now))}
+        refused = self._retry_queue.send(list(messages.values()), now) if messages else frozenset()
+        return [_queued(letter, messages.get(letter), refused) for letter in letters]
+
+
+class Refanning:
+    """Batches of the stream: each checkout that they wrote is sent as it stands, to whom it is for."""
+
+    at_once = 1
+
+    def __init__(
+        self,
+        *,
+        stream: CheckoutStream,
+        checkouts: CheckoutTable,
+        registry: RegistryTable,
+        retry_queue: RetryQueue,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._stream = stream
+        self._checkouts = checkouts
+        self._registry = registry
+        self._retry_queue = retry_queue
+        self._now = now
+
+    def store_of(self, _: Letter) -> str | None:
+        return None
+
+    def __call__(self, letters: Sequence[Letter]) -> list[Treated]:
+        return [self._treat(letter) for letter in letters]
+
+    def _treat(self, letter: Letter) -> Treated:
+        try:
+            why = self._send_again(StreamFailure.read(letter.body))
+        except BrokenRecord:
+            why = BROKEN
+        except Trimmed:
+            why = TRIMMED
+        except Unavailable:
+            why = UNAVAILABLE
+        return Treated(letter, Fate.FAILED, why) if why else Treated(letter, Fate.DONE)
+
+    def _send_again(self, failure: StreamFailure) -> str:
+        """Queues what a batch calls for; returns why not all of it."""
+        found = self._checkouts.load_all(self._stream.checkouts(failure))
+        readable = [checkout for checkout in found.values() if checkout]
+        now = self._now()
+        messages = [_of(delivery, now) for delivery in self._plan(readable)]
+        if messages and self._retry_queue.send(messages, now):
+            return NOT_QUEUED
+        return UNREADABLE if len(readable) < len(found) else ""
+
+    def _plan(self, checkouts: Iterable[Checkout]) -> Iterator[Delivery]:
+        known: dict[str, tuple[Subscription, ...]] = {}
+        for checkout in checkouts:
+            if checkout.store_id not in known:
+                known[checkout.store_id] = self._registry.subscriptions(checkout.store_id).items
+            yield from plan(checkout, known[checkout.store_id])
+
+
+class Retaking:
+    """Requests that were not understood: ingest reads them again, by what it understands now."""
+
+    at_once = 1
+
+    def __init__(self, retake: Retake) -> None:
+        self._retake = retake
+
+    def store_of(self, letter: Letter) -> str | None:
+        try:
+            return RejectedRequest.read(letter.body).store_id
+        except BrokenRecord:
+            return None
+
+    def __call__(self, letters: Sequence[Letter]) -> list[Treated]:
+        return [self._treat(letter) for letter in letters]
+
+    def _treat(self, letter: Letter) -> Treated:
+        try:
+            if RejectedRequest.read(letter.body).is_refused:
+                return Treated(letter, Fate.KEPT, REFUSED)
+            if self._retake(letter.body):
+                return Treated(letter, Fate.KEPT, NOT_UNDERSTOOD)
+        except BrokenRecord:
+            return Treated(letter, Fate.FAILED, BROKEN)
+        except Unavailable:
+            return Treated(letter, Fate.FAILED, UNAVAILABLE)
+        return Treated(letter, Fate.DONE)
+
+
+def _again(letter: Letter, now: datetime) -> RetryMessage | None:
+    """The delivery of a letter as an operator wants it made; None where it is none."""
+    try:
+        message = RetryMessage.read(letter.body)
+    except BrokenRecord:
+        return None
+    purpose = Purpose.RECOVER
+    changes = {
+        "purpose": purpose,
+        "reason": purpose.value,
+        "attempts": 0,
+        "earlier": message.earlier + message.attempts,
+        "not_before": now,
+        "has_slot": False,
+    }
+    return message.model_copy(update=changes)
+
+
+def _queued(letter: Letter, message: RetryMessage | None, refused: Collection[str]) -> Treated:
+    if message is None:
+        return Treated(letter, Fate.FAILED, BROKEN)
+    if message.delivery_id in refused:
+        return Treated(letter, Fate.FAILED, NOT_QUEUED)
+    return Treated(letter, Fate.DONE)
+
+
+def _of(delivery: Delivery, now: datetime) -> RetryMessage:
+    return RetryMessage(
+        purpose=Purpose.RECOVER,
+        store_id=delivery.checkout.store_id,
+        checkout_id=delivery.checkout.checkout_id,
+        subscription_id=delivery.subscription.subscription_id,
+        delivery_id=delivery.delivery_id,
+        event_id=delivery.event.id,
+        event_type=delivery.event.type,
+        event_time=delivery.event.time,
+        sequence=delivery.checkout.sequence,
+        attempts=0,
+        reason=Purpose.RECOVER.value,
+        not_before=now,
+    )
