@@ -57,6 +57,7 @@ class Trouble:
         self._receiver = receiver
         self._numbers = itertools.count(1)
         self._ended = threading.Event()
+        self._watched: list[tuple[StoreClient, Watched]] = []
         name = secrets.token_hex(4)
         settings = {"abandon_after_seconds": ABANDON_AFTER}
         self.shop = client.register(f"health-{name}", **settings)
@@ -68,7 +69,11 @@ class Trouble:
     @contextmanager
     def on(cls, stack: Stack) -> Iterator[Self]:
         with Client(stack.api_url, stack.admin_token) as client, Receiver() as receiver:
-            yield cls(stack, client, receiver)
+            trouble = cls(stack, client, receiver)
+            try:
+                yield trouble
+            finally:
+                trouble.end()
 
     def run(self, seconds: float) -> None:
         """Lets it all happen; some of it takes two minutes and a half."""
@@ -88,6 +93,11 @@ class Trouble:
         finally:
             self._ended.set()
             traffic.join(timeout=30)
+
+    def end(self) -> None:
+        """Takes the subscriptions away: their receiver ends, and nobody is to try it for days."""
+        for store, watched in self._watched:
+            store.unsubscribe(watched.subscribed.subscription_id)
 
     # ------------------------------------------------------------ receivers
 
@@ -118,7 +128,9 @@ class Trouble:
             path, subscribed.key, contract=contract, name=subscribed.subscription_id
         )
         endpoint.status = status
-        return Watched(subscribed, endpoint)
+        watched = Watched(subscribed, endpoint)
+        self._watched.append((store, watched))
+        return watched
 
     def _hide_key(self, subscribed: Subscribed) -> None:
         """Deletes a key, as somebody may who tidies up in SSM."""

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from samcli.yamlhelper import yaml_parse
+from typer.main import get_command
 
 from checkout_recovery.observability import METRICS, TOTALS
 from local.dashboard.definition import Metric, alarm_metrics, body, dashboard_metrics, log_links, rows
+from recovery.main import app as recovery
 
 ROOT = Path(__file__).parents[2]
 OURS = "CheckoutRecovery/stack"
@@ -65,6 +67,18 @@ def test_the_runbook_says_what_it_is_about_and_what_repairs_it(name: str) -> Non
     section = RUNBOOK.split(f"### `{name}`\n")[1].split("\n#")[0]
     assert "- **Which:**" in section
     assert "- **Repair:**" in section
+
+
+@pytest.mark.parametrize("written", sorted(set(re.findall(r"`recovery ([^`]+)`", RUNBOOK))))
+def test_each_command_of_the_runbook_is_one_that_there_is(written: str) -> None:
+    """With these options; what its arguments are called says nothing."""
+    found: Any = get_command(recovery)
+    words = written.split()
+    while words and words[0] in getattr(found, "commands", {}):
+        found = found.commands[words.pop(0)]
+    options = {option for parameter in found.params for option in parameter.opts} | {"--help"}
+    assert not getattr(found, "commands", {}) or words == ["--help"]
+    assert {word for word in words if word.startswith("-")} <= options
 
 
 @pytest.mark.parametrize("name", sorted(ALARMS))
@@ -174,6 +188,15 @@ def test_the_links_ask_of_log_groups_that_there_are() -> None:
         assert link.log_groups
         assert set(link.log_groups) <= LOG_GROUPS
         assert re.match(r"filter .+ \| (stats|fields|sort) ", link.query)
+
+
+def test_the_links_ask_for_messages_that_the_code_logs() -> None:
+    sources = (*(ROOT / "layers").rglob("*.py"), *(ROOT / "functions").rglob("*.py"))
+    code = "".join(source.read_text() for source in sources)
+    queries = {link.query for text, *_ in rows(DASHBOARD) for link in log_links(text)}
+    messages = {text for query in queries for text in re.findall(r'"([a-z][^"]+)"', query)}
+    assert len(messages) > 5
+    assert not [message for message in messages if f'"{message}"' not in code]
 
 
 def test_the_log_widget_asks_of_log_groups_that_there_are() -> None:
