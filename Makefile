@@ -111,6 +111,7 @@ events: setup ## Write the fixtures of events/ that code makes
 	$(BIN)/python -m local.fixtures
 	$(BIN)/python -m local.stream_fixtures
 	$(BIN)/python -m local.sweep_fixtures
+	$(BIN)/python -m local.retry_fixtures
 	$(BIN)/python -m local.retake_fixtures
 
 .PHONY: receiver

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,10 @@ from checkout_recovery.checkout.event import EventType
 from checkout_recovery.queues import Purpose
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.tables.deliveries import State
+from functions.retry import app
 from local.receiver import Receiver
+from local.retry_fixtures import SUBSCRIPTION, retry_fixtures
+from local.stream_fixtures import text_of, written
 from tests.component.delivering import (
     STORE,
     Shop,
@@ -23,11 +28,13 @@ from tests.component.delivering import (
     bought,
     changed,
     due,
+    failed,
     left,
     waiting_for,
 )
 
 HOUR = timedelta(hours=1)
+EVENTS = Path(__file__).parents[2] / "events"
 
 
 @pytest.fixture
@@ -45,6 +52,42 @@ def shop(
 ) -> Shop:
     environment.setenv("ALLOW_LOCAL_TARGETS", "true")
     return Shop(dynamodb, receiver, forget)
+
+
+# ---------------------------------------------------------------- every batch of events/
+
+
+@pytest.mark.parametrize("name", sorted(retry_fixtures()))
+def test_the_fixtures_are_up_to_date(name: str) -> None:
+    assert (EVENTS / f"{name}.json").read_text() == text_of(retry_fixtures()[name])
+    assert {path.stem for path in EVENTS.glob("retry-*.json")} == set(retry_fixtures())
+
+
+# What they tell of is months old: it has expired, unless an operator wants it all the same.
+OUTCOMES: dict[str, tuple[list[int], list[str], int, int]] = {
+    "retry-due": ([], [], 0, 1),
+    "retry-early": ([], [], 1, 0),
+    "retry-last-attempt": ([], [], 0, 1),
+    "retry-replay": ([], ["checkout.abandoned"], 0, 0),
+    "retry-recover": ([], ["checkout.abandoned"], 0, 0),
+    "retry-twice": ([], [], 0, 1),
+    "retry-several": ([], ["checkout.created"], 1, 1),
+    "retry-not-a-message": ([0, 2], ["checkout.created"], 0, 0),
+}
+
+
+@pytest.mark.parametrize("name", sorted(retry_fixtures()))
+def test_a_batch_of_the_queue_is_dealt_with_message_by_message(
+    shop: Shop, event: Callable[[str], dict[str, Any]], context: SimpleNamespace, name: str
+) -> None:
+    again, heard, waiting, given_up = OUTCOMES[name]
+    shop.subscribe(SUBSCRIPTION)
+    shop.save(*written("cashfree-abandoned"), *written("flexype-2026-05"))
+    batch = event(name)
+    assert failed(app.handler(batch, context)) == [batch["Records"][number]["messageId"] for number in again]
+    assert [each.event_type for each in shop.receiver.arrivals] == heard
+    assert len(bodies("RetryQueue")) == waiting
+    assert len(bodies("DeliveryDeadLetterQueue")) == given_up
 
 
 # ---------------------------------------------------------------- waiting
