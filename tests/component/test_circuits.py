@@ -1,0 +1,127 @@
+"""Open circuits in RegistryTable, on moto and on Amazon's DynamoDB Local."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
+
+from checkout_recovery.checkout.event import EventType
+from checkout_recovery.subscriptions.circuit import Circuit
+from checkout_recovery.subscriptions.store import Store, StoreSettings
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.registry import RegistryTable
+
+NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
+OPENED = Circuit.opened("my-store", "sub_1", NOW)
+DUE = OPENED.probe_at
+
+
+@pytest.fixture
+def registry(table_client: DynamoDBClient, new_table: Callable[[str], str]) -> RegistryTable:
+    registry = RegistryTable(table_client, new_table("RegistryTable"))
+    registry.create_store(
+        Store(
+            store_id="my-store",
+            settings=StoreSettings(),
+            token_hash="0" * 64,
+            revision=1,
+            created_at=NOW,
+            updated_at=NOW,
+        )
+    )
+    registry.create_subscription(
+        Subscription(
+            subscription_id="sub_1",
+            store_id="my-store",
+            topic="checkout",
+            version="2026-11",
+            callback_url="https://receiver.example.com/",
+            events=tuple(EventType),
+            key_version=1,
+            created_at=NOW,
+            updated_at=NOW,
+        )
+    )
+    return registry
+
+
+def kept(registry: RegistryTable) -> Circuit | None:
+    return registry.subscriptions("my-store").circuits.get("sub_1")
+
+
+def test_an_open_circuit_is_read_as_it_was_written(registry: RegistryTable) -> None:
+    circuit = replace(OPENED, is_told=True)
+    assert registry.put_circuit(None, circuit)
+    assert kept(registry) == circuit
+    assert registry.open_circuits() == [("my-store", "sub_1")]
+
+
+def test_a_circuit_opens_once(registry: RegistryTable) -> None:
+    assert registry.put_circuit(None, OPENED)
+    assert not registry.put_circuit(None, replace(OPENED, failing_since=NOW + timedelta(seconds=1)))
+    assert kept(registry) == OPENED
+
+
+def test_a_probe_is_claimed_once(registry: RegistryTable) -> None:
+    registry.put_circuit(None, OPENED)
+    assert registry.put_circuit(OPENED, OPENED.claimed(DUE))
+    assert not registry.put_circuit(OPENED, OPENED.claimed(DUE + timedelta(microseconds=1)))
+    assert kept(registry) == OPENED.claimed(DUE)
+
+
+def test_of_many_that_claim_a_probe_at_once_one_gets_it(registry: RegistryTable, atomic: None) -> None:
+    registry.put_circuit(None, OPENED)
+
+    def claim(number: int) -> bool:
+        return registry.put_circuit(OPENED, OPENED.claimed(DUE + timedelta(microseconds=number)))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(claim, range(8))) == 1
+
+
+def test_a_circuit_closes_once(registry: RegistryTable) -> None:
+    registry.put_circuit(None, OPENED)
+    assert registry.close_circuit(OPENED)
+    assert not registry.close_circuit(OPENED)
+    assert kept(registry) is None
+    assert registry.open_circuits() == []
+
+
+def test_a_probe_of_a_circuit_that_somebody_closed_is_claimed_by_nobody(registry: RegistryTable) -> None:
+    registry.put_circuit(None, OPENED)
+    registry.close_circuit(OPENED)
+    assert not registry.put_circuit(OPENED, OPENED.claimed(DUE))
+    assert kept(registry) is None
+
+
+def test_each_change_moves_the_revision_that_caches_are_checked_by(registry: RegistryTable) -> None:
+    revisions = [registry.subscriptions("my-store").revision]
+    registry.put_circuit(None, OPENED)
+    revisions.append(registry.subscriptions("my-store").revision)
+    registry.put_circuit(OPENED, OPENED.claimed(DUE))
+    revisions.append(registry.subscriptions("my-store").revision)
+    registry.close_circuit(OPENED)
+    revisions.append(registry.subscriptions("my-store").revision)
+    assert revisions == sorted(set(revisions))
+
+
+def test_no_circuit_is_opened_in_a_store_that_is_gone(registry: RegistryTable) -> None:
+    registry.delete_store("my-store")
+    assert not registry.put_circuit(None, OPENED)
+    assert registry.open_circuits() == []
+
+
+def test_a_subscription_that_is_deleted_leaves_no_circuit_behind(registry: RegistryTable) -> None:
+    registry.put_circuit(None, OPENED)
+    registry.delete_subscription("my-store", "sub_1")
+    assert kept(registry) is None
+    assert registry.open_circuits() == []
+
+
+def test_a_circuit_is_no_subscription(registry: RegistryTable) -> None:
+    registry.put_circuit(None, OPENED)
+    assert registry.subscription_ids("my-store") == ["sub_1"]
+    assert [each.subscription_id for each in registry.subscriptions("my-store").items] == ["sub_1"]
