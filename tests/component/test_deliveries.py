@@ -16,7 +16,16 @@ from checkout_recovery.errors import NotFound, Unavailable
 from checkout_recovery.subscriptions.store import Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.checkouts import CheckoutTable
-from checkout_recovery.tables.deliveries import DELIVERY_ID, Choice, DeliveryRecord, DeliveryTable, State
+from checkout_recovery.tables.deliveries import (
+    DELIVERY_ID,
+    Choice,
+    DeliveryRecord,
+    DeliveryTable,
+    State,
+    event_time,
+    greatest_id,
+    least_id,
+)
 from checkout_recovery.tables.registry import RegistryTable
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -219,6 +228,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(table: DeliveryTable) -> 
         (Choice(checkout_id="c2"), ["dlv_4"]),
         (Choice(states=(State.DELIVERED,), checkout_id="c1"), ["dlv_1"]),
         (Choice(states=(State.DELIVERED,), reason="cooldown"), []),
+        (Choice(states=(State.DELIVERED, State.SUPPRESSED), checkout_id="c1"), ["dlv_3", "dlv_2", "dlv_1"]),
     ],
 )
 def test_a_list_holds_only_what_fits_all_that_is_asked(
@@ -274,6 +284,39 @@ def test_a_cursor_from_before_the_time_that_is_asked_for_ends_the_list(
     table.record([record(early), record(late)])
     page = look_up.deliveries(subscription(), 10, since=NOW, cursor=early)
     assert (page.records, page.next_cursor) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "cursor", "found"),
+    [
+        ("dlv_2", "dlv_3", None, ["dlv_3", "dlv_2"]),
+        ("", "dlv_2", None, ["dlv_2", "dlv_1"]),
+        ("dlv_2", "dlv_2", None, ["dlv_2"]),
+        ("dlv_3", "dlv_2", None, []),
+        ("dlv_1", "dlv_3", "dlv_3", ["dlv_2", "dlv_1"]),
+        ("dlv_1", "dlv_3", "dlv_9", ["dlv_3", "dlv_2", "dlv_1"]),
+        ("dlv_2", "dlv_3", "dlv_1", []),
+    ],
+)
+def test_a_list_ends_where_it_is_asked_to_whatever_the_cursor(
+    table: DeliveryTable, since: str, until: str, cursor: str | None, found: list[str]
+) -> None:
+    table.record([record(f"dlv_{number}") for number in range(1, 5)])
+    page = table.page("sub_1", 10, since=since, until=until, cursor=cursor)
+    assert [one.delivery_id for one in page.records] == found
+    assert page.next_cursor is None
+
+
+def test_a_delivery_s_id_tells_the_time_of_its_event_to_the_millisecond() -> None:
+    made = delivery_id(event(time=NOW + 7 * MS), "sub_1")
+    assert event_time(made) == NOW + 7 * MS
+    assert least_id(NOW + 7 * MS) <= made <= greatest_id(NOW + 7 * MS)
+    assert greatest_id(NOW + 6 * MS) < made < least_id(NOW + 8 * MS)
+
+
+@pytest.mark.parametrize("digits", ["0" * 12, "f" * 12])
+def test_whatever_id_has_the_form_has_a_time(digits: str) -> None:
+    assert event_time(f"dlv_{digits}{'0' * 20}").tzinfo is UTC
 
 
 class Log:

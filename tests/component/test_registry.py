@@ -12,6 +12,7 @@ from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.errors import Conflict, NotFound, Unavailable
 from checkout_recovery.signing import Recipe
+from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.registry import MAX_SUBSCRIPTIONS, RegistryTable
@@ -306,3 +307,39 @@ def test_a_table_that_does_not_answer_is_unavailable(code: str) -> None:
 def test_a_fault_of_ours_is_not_taken_for_an_outage() -> None:
     with pytest.raises(ClientError):
         failing_registry(Failing(client_error("ValidationException"))).store("my-store")
+
+
+# ---------------------------------------------------------------- what the operator lists
+
+
+def test_stores_are_listed_by_their_ids_and_nothing_else_is(registry: RegistryTable) -> None:
+    names = [f"store-{number}" for number in range(5)]
+    for name in names[::-1]:
+        registry.create_store(replace(STORE, store_id=name))
+        registry.create_subscription(replace(SUBSCRIPTION, store_id=name, subscription_id=f"sub_{name}"))
+    listed: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = registry.stores(2, cursor)
+        listed += [store.store_id for store in page.items]
+        cursor = page.next_cursor
+    assert listed == names
+
+
+def test_a_listed_store_is_as_it_stands(registry: RegistryTable, store: Store) -> None:
+    registry.update_store("my-store", StoreSettings(currency="USD"), NOW)
+    assert registry.stores(100).items == (registry.store("my-store"),)
+
+
+def test_a_store_that_is_gone_is_not_listed(registry: RegistryTable, store: Store) -> None:
+    registry.delete_store("my-store")
+    assert registry.stores(100).items == ()
+    assert registry.stores(100, "my-store").items == ()
+
+
+def test_circuits_are_read_of_those_that_are_named_and_open(registry: RegistryTable, store: Store) -> None:
+    opened = Circuit.opened("my-store", "sub_1", NOW)
+    registry.put_circuit(None, opened)
+    keys = [("my-store", "sub_1"), ("my-store", "sub_2"), ("nobody", "sub_1")]
+    assert registry.circuits(keys) == {"sub_1": opened}
+    assert registry.circuits([]) == {}

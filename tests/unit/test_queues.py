@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.delivery.retry_policy import expires_at
 from checkout_recovery.errors import BrokenRecord, FieldError, MalformedRequest
-from checkout_recovery.queues import MAX_DELAY, RejectedEvents, RetryMessage, RetryQueue
+from checkout_recovery.queues import MAX_DELAY, RejectedEvents, RejectedRequest, RetryMessage, RetryQueue
 
 ODD = "x\uffff\ufffe\x00é☕"
 NOW = datetime(2026, 5, 7, 10, tzinfo=UTC)
@@ -239,3 +239,38 @@ def test_a_rejected_event_is_kept_in_ascii_and_without_its_proof() -> None:
     (body,) = sqs.bodies
     assert body.isascii()
     assert json.loads(body)["headers"] == {"x-odd": ODD}
+
+
+def test_a_request_that_was_kept_is_read_as_it_was_sent() -> None:
+    kept, body = read_again(b"\xff{}")
+    assert kept.content(at_most=3) == b"\xff{}"
+    assert (kept.store_id, kept.source, kept.received_at) == ("my-store", "shopify", NOW)
+    assert [error.field for error in kept.problem.errors] == [ODD]
+    assert not kept.is_refused
+    assert RejectedRequest.read(json.loads(body)) == kept
+
+
+def test_a_kept_body_is_not_unpacked_beyond_what_a_request_may_have() -> None:
+    kept, _ = read_again(b"0" * 1_000_000)
+    with pytest.raises(BrokenRecord):
+        kept.content(at_most=999_999)
+
+
+def test_what_a_kept_request_said_is_in_nothing_that_shows_it() -> None:
+    kept, _ = read_again(b"sesame")
+    assert kept.body not in repr(kept)
+    assert "x-odd" not in repr(kept)
+
+
+@pytest.mark.parametrize("mark", ["", None, False, "unauthenticated"])
+def test_a_kept_request_with_the_mark_was_refused_whatever_the_mark_says(mark: object) -> None:
+    _, body = read_again(b"{}")
+    assert RejectedRequest.read(json.loads(body) | {"refused": mark}).is_refused
+
+
+def read_again(content: bytes) -> tuple[RejectedRequest, str]:
+    sqs = Sqs()
+    problem = MalformedRequest(errors=[FieldError(ODD, "is odd")])
+    RejectedEvents(sqs, "q").keep("shopify", "my-store", {"x-odd": ODD}, content, problem, NOW)  # type: ignore[arg-type] # a fake
+    (body,) = sqs.bodies
+    return RejectedRequest.read(body), body

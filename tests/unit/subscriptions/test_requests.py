@@ -9,6 +9,8 @@ from checkout_recovery.signing import Recipe
 from checkout_recovery.subscriptions.requests import (
     DeliveryQuery,
     ProviderRequest,
+    RecoverRequest,
+    RequeueRequest,
     SubscriptionChange,
     SubscriptionRequest,
     read,
@@ -120,3 +122,30 @@ def test_secrets_and_urls_are_not_shown() -> None:
     provider = read(ProviderRequest, {"secret": "hidden"})
     request = read(SubscriptionRequest, REQUEST | {"headers": {"A": "hidden"}, "callback_url": "hidden"})
     assert "hidden" not in repr(provider) + repr(request)
+
+
+def test_unless_said_otherwise_what_was_given_up_is_recovered_ten_a_second() -> None:
+    request = read(RecoverRequest, {"since": "2026-05-07T15:30:00+05:30"})
+    assert request.since == datetime(2026, 5, 7, 10, tzinfo=UTC)
+    assert (request.until, request.states, request.per_second) == (None, ["expired", "exhausted"], 10)
+
+
+@pytest.mark.parametrize(
+    "value", [None, 0, 1.5, True, [], {}, "", "now", "2026-05-07T10:00:00", "9" * 10_000]
+)
+def test_a_time_that_is_none_is_named_and_not_repeated(value: object) -> None:
+    with pytest.raises(MalformedRequest) as caught:
+        read(RecoverRequest, {"since": value})
+    (error,) = caught.value.errors
+    assert error.field == "since"
+    assert "9999" not in error.message
+
+
+def test_a_recovery_s_cursor_is_a_place_in_the_log_and_a_time() -> None:
+    for cursor in ("dlv_" + "0" * 32, "dlv_" + "0" * 32 + ".1778148000000"):
+        assert read(RecoverRequest, {"since": "2026-05-07T10:00:00Z", "cursor": cursor}).cursor == cursor
+
+
+def test_fifty_messages_of_all_stores_are_requeued_unless_said_otherwise() -> None:
+    request = read(RequeueRequest, {})
+    assert (request.limit, request.store_id) == (50, None)
