@@ -14,8 +14,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def length(text: str) -> timedelta:
-    """Reads ``90s``, ``5m``, ``2h`` or ``7d``; wrong usage otherwise."""
+def length(text: str | timedelta) -> timedelta:
+    """Reads ``90s``, ``5m``, ``2h`` or ``7d``; wrong usage otherwise. Typer also has a default read."""
+    if isinstance(text, timedelta):
+        return text
     found = _LENGTH.fullmatch(text.strip())
     if not found:
         raise typer.BadParameter("a length of time is written as 90s, 5m, 2h or 7d")

@@ -100,7 +100,7 @@ def _news(
                 news.append(delivery)
     seen.clear()
     seen.update(now)  # only what a next look may meet again
-    return sorted(news, key=lambda delivery: str(delivery.get("recorded_at")))
+    return sorted(news, key=lambda one: (str(one.get("recorded_at")), str(one.get("delivery_id"))))
 
 
 def _subscriptions(session: Session, store: str) -> Iterator[str]:
