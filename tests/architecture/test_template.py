@@ -119,6 +119,34 @@ def test_no_role_but_the_authorizer_s_reads_the_admin_token(processed: Template)
     assert readers == {"AuthorizeRole"}
 
 
+def _allowed(processed: Template, action: str) -> dict[str, list[Any]]:
+    """On what each role may take an action."""
+    allowed: dict[str, list[Any]] = {}
+    for name, statement in _statements(processed):
+        if action in _as_list(statement["Action"]):
+            allowed.setdefault(name, []).extend(_as_list(statement["Resource"]))
+    return allowed
+
+
+@pytest.mark.parametrize("action", ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"])
+def test_only_the_operator_s_calls_take_from_queues_of_dead_letters(processed: Template, action: str) -> None:
+    dead = [{"Fn::GetAtt": [queue, "Arn"]} for queue in QUEUES if queue != "RetryQueue"]
+    allowed = _allowed(processed, action)
+    assert allowed.pop("ManageRole") == dead
+    assert not [resource for resources in allowed.values() for resource in resources if resource in dead]
+
+
+def test_the_operator_s_calls_put_deliveries_only_where_they_are_made(processed: Template) -> None:
+    assert _allowed(processed, "sqs:SendMessage")["ManageRole"] == [{"Fn::GetAtt": ["RetryQueue", "Arn"]}]
+
+
+def test_only_manage_invokes_another_function_and_only_ingest_s_alias(processed: Template) -> None:
+    alias = {"Ref": "IngestFunctionAliaslive"}
+    assert _allowed(processed, "lambda:InvokeFunction") == {"ManageRole": [alias]}
+    environment = processed["Resources"]["ManageFunction"]["Properties"]["Environment"]["Variables"]
+    assert environment["INGEST_FUNCTION"] == alias
+
+
 # ---------------------------------------------------------------- functions
 
 
