@@ -148,12 +148,14 @@ class Attempts:
         able: list[Due] = []
         held: list[Settled] = []
         for subscription_id, theirs in by_subscription.items():
-            circuit = open_circuits.get(subscription_id)
-            probes = self._circuits.probes(circuit) if circuit else len(theirs)
-            if circuit:
+            if circuit := open_circuits.get(subscription_id):
+                # A probe needs no turn: nothing else is sent, and once claimed it must not be put off.
+                probes = self._circuits.probes(circuit)
                 later = max(circuit.probe_at, self._now() + SCHEDULE[0])
-                held += [self._postponed(due, CIRCUIT_OPEN, later) for due in theirs[probes:]]
-            now_able, waiting = self._take_turns(theirs[:probes])
+                now_able = theirs[:probes]
+                waiting = [self._postponed(due, CIRCUIT_OPEN, later) for due in theirs[probes:]]
+            else:
+                now_able, waiting = self._take_turns(theirs)
             able += now_able
             held += waiting
         return able, held

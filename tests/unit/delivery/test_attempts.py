@@ -1,0 +1,147 @@
+"""Attempts: what is held back, what is queued and recorded of each, and what is measured."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from checkout_recovery.checkout.event import Event, EventType
+from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.delivery.attempts import Due
+from checkout_recovery.delivery.plan import delivery_of
+from checkout_recovery.delivery.send import Failure
+from checkout_recovery.subscriptions.circuit import Circuit
+from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.deliveries import State
+from tests.unit.delivery.world import NOW, World
+
+SECOND = timedelta(seconds=1)
+SUBSCRIPTION = Subscription(
+    subscription_id="sub_1",
+    store_id="my-store",
+    topic="checkout",
+    version="2026-11",
+    callback_url="https://receiver.example/hook",
+    events=tuple(EventType),
+    key_version=1,
+    created_at=NOW,
+    updated_at=NOW,
+)
+LIMITED = replace(SUBSCRIPTION, rate_limit_per_second=1)
+OPEN = {"sub_1": Circuit.opened("my-store", "sub_1", NOW - timedelta(minutes=5))}
+
+Measured = Callable[[], set[str]]
+
+
+@pytest.fixture
+def measured(capsys: pytest.CaptureFixture[str]) -> Measured:
+    """The names of the metrics that were emitted since the last time it was asked for."""
+
+    def names() -> set[str]:
+        lines = (json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line)
+        return {each["Name"] for line in lines for each in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+
+    return names
+
+
+def due(number: int, subscription: Subscription = SUBSCRIPTION, **standing: int | bool) -> Due:
+    event = Event(id=f"evt_{number}", type=EventType.COMPLETED, time=NOW - 10 * SECOND)
+    checkout = Checkout(
+        store_id="my-store", checkout_id=f"c{number}", sequence=1, event=event, created_at=NOW
+    )
+    return Due(
+        delivery_of(checkout, event, subscription),
+        NOW + timedelta(days=30),
+        attempts=int(standing.get("attempts", 0)),
+        earlier=int(standing.get("earlier", 0)),
+        has_slot=bool(standing.get("has_slot", False)),
+    )
+
+
+def attempted(world: World) -> list[str]:
+    return [post.lane for post in world.receivers.posts]
+
+
+def test_what_has_no_turn_yet_waits_until_it_has_and_keeps_it() -> None:
+    world = World(LIMITED)
+    world.attempts(probes=True)([due(number, LIMITED) for number in range(4)], {}, 5.0)
+    assert attempted(world) == ["c0", "c1"]
+    assert [(each.not_before, each.has_slot) for each in world.queue.messages] == [
+        (NOW + 2 * SECOND, True),
+        (NOW + 3 * SECOND, True),
+    ]
+
+
+def test_what_has_its_turn_takes_no_other() -> None:
+    world = World(LIMITED)
+    world.attempts(probes=True)([due(number, LIMITED, has_slot=True) for number in range(4)], {}, 5.0)
+    assert attempted(world) == ["c0", "c1", "c2", "c3"]
+    assert world.turns.free_at is None
+
+
+def test_a_delivery_that_failed_has_used_its_turn() -> None:
+    world = World(LIMITED)
+    world.receivers.failures["sub_1"] = Failure.HTTP
+    world.attempts(probes=True)([due(1, LIMITED, has_slot=True)], {}, 5.0)
+    (message,) = world.queue.messages
+    assert not message.has_slot
+
+
+def test_a_probe_that_is_granted_is_made_whoever_has_the_next_turns() -> None:
+    world = World(LIMITED)
+    world.registry.circuits = dict(OPEN)
+    world.turns.free_at = NOW + timedelta(hours=1)
+    world.attempts(probes=True)([due(number, LIMITED) for number in range(3)], OPEN, 5.0)
+    assert attempted(world) == ["c0"]
+    assert world.registry.circuits == {}
+
+
+def test_while_a_circuit_is_open_nobody_takes_turns() -> None:
+    world = World(LIMITED)
+    world.attempts(probes=False)([due(number, LIMITED) for number in range(3)], OPEN, 5.0)
+    assert attempted(world) == []
+    assert world.turns.free_at is None
+    assert {(each.reason, each.has_slot) for each in world.queue.messages} == {("circuit_open", False)}
+
+
+def test_the_log_counts_attempts_before_a_replay_and_the_schedule_does_not() -> None:
+    world = World(SUBSCRIPTION)
+    world.receivers.failures["sub_1"] = Failure.TIMEOUT
+    world.attempts(probes=True)([due(1, earlier=11)], {}, 5.0)
+    (message,) = world.queue.messages
+    (record,) = world.log.records.values()
+    assert (message.attempts, message.earlier, record.attempts) == (1, 11, 12)
+    assert message.not_before == NOW + 5 * SECOND
+
+
+def test_what_was_tried_before_is_no_first_attempt_to_the_metrics(measured: Measured) -> None:
+    world = World(SUBSCRIPTION)
+    attempts = world.attempts(probes=True)
+    attempts([due(1)], {}, 5.0)
+    assert {"FirstAttemptMilliseconds", "RetryAgeSeconds"} & measured() == {"FirstAttemptMilliseconds"}
+    attempts([due(2, attempts=1)], {}, 5.0)
+    assert {"FirstAttemptMilliseconds", "RetryAgeSeconds"} & measured() == {"RetryAgeSeconds"}
+    attempts([due(3, earlier=4)], {}, 5.0)
+    assert {"FirstAttemptMilliseconds", "RetryAgeSeconds"} & measured() == {"RetryAgeSeconds"}
+
+
+def test_what_is_given_up_is_in_the_dead_letter_queue_before_the_log_says_so() -> None:
+    world = World(SUBSCRIPTION)
+    world.receivers.failures["sub_1"] = Failure.HTTP
+    world.dead_letters.refused = {"sub_1"}
+    last = due(1, attempts=10)
+    assert world.attempts(probes=True)([last], {}, 5.0) == {last.delivery.delivery_id}
+    assert world.log.records == {}
+    world.dead_letters.refused = set()
+    assert world.attempts(probes=True)([last], {}, 5.0) == frozenset()
+    assert [record.state for record in world.log.records.values()] == [State.EXHAUSTED]
+    assert [message.attempts for message in world.dead_letters.messages] == [11]
+
+
+def test_nothing_of_one_subscription_waits_for_another() -> None:
+    other = replace(SUBSCRIPTION, subscription_id="sub_2")
+    world = World(SUBSCRIPTION, other)
+    world.attempts(probes=False)([due(1), due(1, other)], OPEN, 5.0)
+    assert world.sent_to == ["sub_2"]
