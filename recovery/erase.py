@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recovery.api import path
+from recovery.api import path, twice
 from recovery.arguments import StoreId
 from recovery.failure import Failure
 from recovery.session import Session, command
@@ -38,7 +38,7 @@ def erase(session: Session, store: StoreId, shopper: Shopper = None, yes: Yes = 
         raise Failure("There is no phone number or e-mail address to erase.")
     if not yes:
         _confirm(store)
-    done = session.api.send("DELETE", path("stores", store, "shoppers", whom))
+    done = session.api.send("DELETE", path("stores", store, "shoppers", twice(whom)))
     if session.screen.as_json:
         session.screen.document(done)
         return

@@ -37,7 +37,7 @@ SUBSCRIPTIONS = "/v1/stores/my-store/subscriptions"
 LOG = f"GET {SUBSCRIPTIONS}/sub_1/deliveries"
 RECOVER = f"POST {SUBSCRIPTIONS}/sub_1/recover"
 REQUEUE = "POST /v1/dead-letters/deliveries/requeue"
-ERASE = "DELETE /v1/stores/my-store/shoppers/%2B919876543210"
+ERASE = "DELETE /v1/stores/my-store/shoppers/%252B919876543210"
 PHONE = "+919876543210"
 
 
