@@ -119,8 +119,8 @@ receiver: setup ## A receiver that verifies what reaches it (ARGS="--port 8099 -
 	@python -m local.receiver $(ARGS)
 
 .PHONY: bench
-bench: setup ## What a request and an event cost in CPU, as ratios to their bare AWS calls
-	@python -m bench.hot_paths
+bench: setup ## What the code costs beside the least that it could, in ten minutes: docs/performance.md
+	@python -m bench $(ARGS)
 
 .PHONY: scale
 scale: setup ## What checkouts cost at every volume: docs/scale.md (needs Java and npm, or ARGS=--calculate)

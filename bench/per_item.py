@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import platform
-import re
 import time
 import uuid
 import zlib
@@ -44,8 +43,9 @@ from bench.capacity import (
     item_bytes,
     write_units,
 )
-from bench.hot_paths import Context
+from bench.machine import processor
 from bench.stub import SECRET, STORE_ID, store, subscription
+from bench.world import Context, line
 from checkout_recovery import wiring
 from checkout_recovery.abandonment import Abandonments
 from checkout_recovery.checkout.event import EventType
@@ -286,7 +286,7 @@ class Visit:
             | {
                 "user": payload["user"] | user if contact else {},
                 "checkout_url": f"https://checkout.flexype.com/c/{self.checkout_id}",
-                "cart_items": [_line(payload["cart_items"][0], number) for number in range(lines)],
+                "cart_items": [line(payload["cart_items"][0], number) for number in range(lines)],
                 "session_state": stage,
             },
         }
@@ -297,13 +297,6 @@ class Visit:
     def checkout(self) -> Checkout:
         """The checkout as it stands."""
         return wiring.checkouts().load(STORE_ID, self.checkout_id)
-
-
-def _line(like: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Another product, as long in every field."""
-    ids = {name: like[name] + number for name in ("product_id", "variant_id")}
-    title = f"{like['title'][:-1]}{number}"
-    return {**like, **ids, "title": title, "handle": title.lower().replace(" ", "-")}
 
 
 # ---------------------------------------------------------------- of DynamoDB
@@ -542,8 +535,7 @@ def _links(client: "DynamoDBClient", checkout: Checkout) -> Iterator[Any]:
 
 
 def _processor() -> str:
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return f"{found[1] if found else platform.processor()}, Python {platform.python_version()}"
+    return f"{processor()}, Python {platform.python_version()}"
 
 
 @contextmanager

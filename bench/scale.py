@@ -6,7 +6,7 @@ make scale ARGS=--calculate   calculate anew from what was measured last
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from statistics import quantiles
@@ -32,6 +32,7 @@ from bench.capacity import (
     together,
     write_units,
 )
+from bench.document import filled
 from bench.measured import read, write
 from bench.per_item import LINES, TEMPLATE, Cpu, Findings, measure
 from bench.prices import PRICES
@@ -72,17 +73,6 @@ def tables(findings: Findings, sweeping: Sweeping) -> dict[str, str]:
         "limits": _limits(volumes),
         "weighed": _weighed(findings, Day(), Prices()),
     }
-
-
-def filled(document: str, tables: Mapping[str, str]) -> str:
-    """The document with each table in its place, between `<!-- name -->` and `<!-- /name -->`."""
-    for name, table in tables.items():
-        before, begin, rest = document.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition(f"<!-- /{name} -->")
-        if not (begin and end):
-            raise ValueError(f"there is no place for the table {name}")
-        document = before + begin + table + end + after
-    return document
 
 
 # ---------------------------------------------------------------- the tables

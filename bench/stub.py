@@ -1,12 +1,13 @@
-"""AWS and a receiver, as cheap as they can be: a process of its own that answers each call from memory."""
+"""AWS, as cheap as it can be: a process of its own that answers each call from memory."""
 
 import contextlib
+import functools
 import json
-import multiprocessing
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing.queues import Queue
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from bench.server import LOOPBACK, serving
 
 STORE_ID = "my-store"
 SECRET = "test_secret_do_not_use"  # noqa: S105 - it says so itself
@@ -15,15 +16,17 @@ KEY = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 _CONTRACTS = (("checkout", "2026-11"), ("ACR_CHECKOUT", "2025-09"), ("ACR_CHECKOUT", "2026-05"))
 _AT = {"S": "2026-05-07T10:00:00+00:00"}
 
+Item = dict[str, Any]
 
-def store() -> dict[str, Any]:
+
+def store(store_id: str = STORE_ID, token_hash: str = "0" * 64) -> Item:
     """The registry's item of a store that has agreed a secret with FlexyPe."""
     agreed = {"configured_at": _AT, "secret_version": {"N": "1"}, "recipe": {"S": "base64_body"}}
     return {
-        "store_id": {"S": STORE_ID},
+        "store_id": {"S": store_id},
         "kind_id": {"S": "store"},
         "settings": {"M": {"domains": {"L": [{"S": "my-store.com"}]}}},
-        "token_hash": {"S": "0" * 64},
+        "token_hash": {"S": token_hash},
         "providers": {"M": {"flexype": {"M": agreed}}},
         "revision": {"N": "1"},
         "created_at": _AT,
@@ -31,15 +34,15 @@ def store() -> dict[str, Any]:
     }
 
 
-def subscription(number: int, port: int) -> dict[str, Any]:
-    """The registry's item of a subscription to every event, of the contracts in turn."""
+def subscription(number: int, port: int, store_id: str = STORE_ID) -> Item:
+    """The registry's item of a subscription to every created checkout, of the contracts in turn."""
     topic, version = _CONTRACTS[number % len(_CONTRACTS)]
     return {
-        "store_id": {"S": STORE_ID},
-        "kind_id": {"S": f"subscription#sub_{number:026d}"},
+        "store_id": {"S": store_id},
+        "kind_id": {"S": f"subscription#{subscription_id(number, store_id)}"},
         "topic": {"S": topic},
         "version": {"S": version},
-        "callback_url": {"S": f"http://127.0.0.1:{port}/{number}"},
+        "callback_url": {"S": f"http://{LOOPBACK}:{port}/{store_id}/{number}"},
         "events": {"L": [{"S": "checkout.created"}]},
         "paused": {"BOOL": False},
         "header_names": {"L": []},
@@ -49,36 +52,64 @@ def subscription(number: int, port: int) -> dict[str, Any]:
     }
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    subscribers = 0
-    held: dict[str, Any] = {}  # noqa: RUF012 - set once, before it serves
+def subscription_id(number: int, store_id: str = STORE_ID) -> str:
+    """Another one for each store: receivers are told apart by it."""
+    place = "" if store_id == STORE_ID else store_id
+    return f"sub_{place}{number:0{26 - len(place)}d}"
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        operation = self.headers.get("x-amz-target", "").rpartition(".")[2]
-        answer = json.dumps(self._answer(operation, body)).encode()
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: %d\r\n\r\n"
-        self.wfile.write(head % len(answer) + answer)
 
-    def _answer(self, operation: str, body: bytes) -> dict[str, Any]:
-        port = int(self.headers["host"].rpartition(":")[2])
-        if operation == "GetItem" and b'"kind_id"' in body:
-            return {"Item": store()}
-        if operation == "GetItem" and json.loads(body)["Key"]["checkout_id"] == self.held["checkout_id"]:
-            return {"Item": self.held}
-        if operation == "Query":
-            return {"Items": [store(), *(subscription(number, port) for number in range(self.subscribers))]}
-        if operation == "GetParameters":
-            names = json.loads(body)["Names"]
-            found = [{"Name": name, "Value": _parameter(name)} for name in names]
-            return {"Parameters": found, "InvalidParameters": []}
-        if operation == "BatchGetItem":
-            return {"Responses": {"RegistryTable": [store()]}, "UnprocessedKeys": {}}
-        return {"UnprocessedItems": {}} if operation == "BatchWriteItem" else {}
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the stub has: all that it is not told of is unknown, and every shopper is."""
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        pass
+    subscribers: Mapping[str, int] = field(default_factory=dict)
+    """How many subscriptions each store has."""
+    receiver_port: int = 1
+    """Where all of them listen."""
+    held: Item | None = None
+    """The one checkout that there is."""
+    token_hash: str = "0" * 64
+    """Of every store's token."""
+
+    def answer(self, operation: str, body: bytes) -> Any:
+        """What AWS says to a call."""
+        match operation:
+            case "BatchWriteItem":
+                return {"UnprocessedItems": {}}
+            case "GetItem":
+                found = self._found(json.loads(body)["Key"])
+                return {"Item": found} if found else {}
+            case "BatchGetItem":
+                return {"Responses": self._batch(json.loads(body)["RequestItems"]), "UnprocessedKeys": {}}
+            case "Query":
+                return {"Items": self._query(body)}
+            case "GetParameters":
+                names = json.loads(body)["Names"]
+                parameters = [{"Name": name, "Value": _parameter(name)} for name in names]
+                return {"Parameters": parameters, "InvalidParameters": []}
+        return {}
+
+    def _found(self, key: Mapping[str, Any]) -> Item | None:
+        if key.get("kind_id") == {"S": "store"}:
+            return store(key["store_id"]["S"], self.token_hash)
+        is_held = self.held and key.get("checkout_id") == self.held["checkout_id"]
+        return self.held if is_held else None
+
+    def _batch(self, requests: Mapping[str, Any]) -> dict[str, list[Item]]:
+        return {
+            table: [item for key in request["Keys"] if (item := self._found(key))]
+            for table, request in requests.items()
+        }
+
+    def _query(self, body: bytes) -> list[Item]:
+        """A store's subscriptions; the indexes have nothing, and no circuit is open."""
+        values = json.loads(body)["ExpressionAttributeValues"].values()
+        store_id = next((value["S"] for value in values if value.get("S") in self.subscribers), None)
+        if store_id is None or b'"IndexName"' in body:
+            return []
+        count = self.subscribers[store_id]
+        own = (subscription(number, self.receiver_port, store_id) for number in range(count))
+        return [store(store_id, self.token_hash), *own]
 
 
 def _parameter(name: str) -> str:
@@ -87,27 +118,22 @@ def _parameter(name: str) -> str:
     return json.dumps({"keys": [SECRET if "/providers/" in name else KEY], "version": 1})
 
 
-def _serve(ports: "Queue[int]", subscribers: int, held: dict[str, Any]) -> None:
-    _Handler.subscribers, _Handler.held = subscribers, held
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    ports.put(server.server_port)
-    server.serve_forever()
-
-
 @contextlib.contextmanager
-def stub(subscribers: int, held: dict[str, Any]) -> Iterator[str]:
-    """Runs the stub, and yields its URL.
+def stub(account: Account) -> Iterator[str]:
+    """Runs the stub, and yields its URL."""
 
-    Args:
-        subscribers: how many subscriptions the store has.
-        held: the item of the one checkout that there is; all others are unknown, and so is every shopper.
-    """
-    context = multiprocessing.get_context("fork")
-    ports: Queue[int] = context.Queue()
-    process = context.Process(target=_serve, args=(ports, subscribers, held), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{ports.get(timeout=30)}"
-    finally:
-        process.terminate()
-        process.join()
+    @functools.lru_cache(maxsize=4096)
+    def made(operation: bytes, body: bytes) -> bytes:
+        answer = json.dumps(account.answer(operation.decode(), body)).encode()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: %d\r\n\r\n"
+        return head % len(answer) + answer
+
+    with serving(lambda head, body: made(_operation(head), body)) as port:
+        yield f"http://{LOOPBACK}:{port}"
+
+
+def _operation(head: bytes) -> bytes:
+    """The last part of the call's target: ``DynamoDB_20120810.GetItem``."""
+    _, _, rest = head.lower().partition(b"\r\nx-amz-target:")
+    start = len(head) - len(rest)
+    return head[start:].partition(b"\r\n")[0].rpartition(b".")[2].strip()

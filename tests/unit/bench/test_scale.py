@@ -3,8 +3,9 @@
 import pytest
 
 from bench.capacity import Volume
+from bench.document import filled
 from bench.per_item import TEMPLATE
-from bench.scale import DOCUMENT, VOLUMES, filled, load, sweeping, tables
+from bench.scale import DOCUMENT, VOLUMES, load, sweeping, tables
 
 
 def test_its_tables_are_what_was_measured_and_what_the_code_makes_of_it() -> None:

@@ -1,0 +1,146 @@
+"""What the system costs, beside what it could cost at least: `make bench`, or `python -m bench`.
+
+It takes ten minutes at most, prints a table, and writes it to bench/results and to docs/performance.md.
+"""
+
+import argparse
+import importlib
+import multiprocessing
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from bench import machine
+from bench.document import filled
+from bench.figures import Figure
+from bench.machine import Machine
+from bench.report import Run, load, markdown, save, table
+
+RESULTS = Path(__file__).parent / "results"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+LIMIT_SECONDS = 600.0
+ROUNDS, FEW = 15, 3
+
+GROUPS: Mapping[str, float] = {
+    "sending": 60,
+    "taking_in": 60,
+    "cold_start": 120,
+    "memory": 40,
+    "latency": 170,
+    "growth": 110,
+}
+"""The modules that measure, and about how many seconds each takes on two quiet cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a group's process tells."""
+
+    figures: tuple[Figure, ...] = ()
+    problem: str = ""
+
+
+def run(groups: Sequence[str], *, quick: bool, say: Console) -> Run:
+    """Measures groups, each in a process of its own: none inherits another's memory, caches or settings."""
+    began, load_before, clock = machine.now(), machine.load(), time.monotonic()
+    figures: list[Figure] = []
+    missing: dict[str, str] = {}
+    for place, group in enumerate(groups):
+        left = LIMIT_SECONDS - (time.monotonic() - clock)
+        # Behind time, as on a busy machine, it says what it can.
+        few = quick or left < sum(GROUPS[name] for name in groups[place:])
+        say.print(f"bench: {group}{', few rounds' if few else ''}", highlight=False)
+        told = _measured(group, FEW if few else ROUNDS, left)
+        figures += told.figures
+        if told.problem:
+            missing[group] = told.problem
+    where = Machine(
+        processor=machine.processor(),
+        cores=len(os.sched_getaffinity(0)),
+        python=platform.python_version(),
+        receiver=_receiver(figures),
+        commit=machine.commit(),
+        began=began,
+        seconds=round(time.monotonic() - clock, 1),
+        load_before=load_before,
+        load_after=machine.load(),
+    )
+    return Run(where, tuple(figures), missing)
+
+
+def _receiver(figures: Sequence[Figure]) -> str:
+    names = (one.baseline.removeprefix("raw socket to ") for one in figures if one.group == "sending")
+    return next(names, "none")
+
+
+def _measured(group: str, rounds: int, seconds: float) -> Measured:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(group, rounds, theirs))
+    process.start()
+    theirs.close()
+    try:
+        told = ours.recv() if ours.poll(max(0.0, seconds)) else Measured(problem="there was no time left")
+    except EOFError:
+        told = Measured(problem="its process ended early")
+    finally:
+        if process.is_alive():
+            process.join(5)
+            process.terminate()
+        process.join()
+    assert isinstance(told, Measured)
+    return told
+
+
+def _measure(group: str, rounds: int, to: Connection) -> None:
+    signal.signal(signal.SIGTERM, _leave)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # metrics are lines on stdout
+    try:
+        told = Measured(tuple(importlib.import_module(f"bench.{group}").measure(rounds)))
+    except Exception as error:  # noqa: BLE001 - the other groups are worth having; the table says what is missing
+        told = Measured(problem=f"{type(error).__name__}: {error}"[:300])
+    to.send(told)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Lets servers be closed on the way out."""
+    sys.exit(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("groups", nargs="*", metavar="group", help=f"only these of {', '.join(GROUPS)}")
+    parser.add_argument("--quick", action="store_true", help="few rounds, and nothing is written")
+    parser.add_argument("--draw", action="store_true", help="only write document and plot anew")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.groups) - GROUPS.keys():
+        parser.error(f"there is no group {', '.join(sorted(unknown))}")
+    # Lambda's boto3 has no awscrt, and signs in Python.
+    os.environ["BOTO_DISABLE_CRT"] = "true"
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    found = (
+        load(RESULTS)
+        if options.draw
+        else run(options.groups or list(GROUPS), quick=options.quick, say=console)
+    )
+    console.print(table(found))
+    if not (options.groups or options.quick):
+        save(found, RESULTS)
+        DOCUMENT.write_text(filled(DOCUMENT.read_text(), {"figures": markdown(found)}))
+    return 1 if found.missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

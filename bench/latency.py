@@ -1,0 +1,68 @@
+"""How long a snapshot takes to reach a receiver on the local cloud, with and without another one that hangs.
+
+The load run's own stores, shoppers, receivers and accounts (`local.load`), in short phases taken in turns.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+
+from bench.figures import Figure, Target, figure
+from local.client import Client
+from local.cloud import Stack, local_cloud
+from local.load.__main__ import Options, Phase, _paused, _phase
+from local.load.receivers import Kind, Receivers
+from local.load.reconcile import percentile
+from local.load.shoppers import post
+from local.receiver import Receiver
+
+GROUP = "latency"
+HANGING = Target(must=1.2, aim=1.05)
+WELL = 3
+"""The one store's receivers beside the one that hangs."""
+PERCENTILES = (50, 99)
+WARM_UP_SECONDS = 5.0
+
+
+def measure(rounds: int) -> list[Figure]:
+    """Runs at most four rounds: each is two phases of ten seconds and of the wait for what is under way."""
+    options = Options(seconds=10.0 if rounds > 3 else 4.0, settle_seconds=20.0)
+    with local_cloud() as stack:
+        phases = _run(stack, options, max(1, min(rounds, 16) // 4))
+    return [_percentile(phases, percent) for percent in PERCENTILES]
+
+
+def _run(stack: Stack, options: Options, rounds: int) -> Sequence[tuple[Phase, Phase]]:
+    with Client(stack.api_url, stack.admin_token) as client, Receiver() as receiver:
+        receivers = Receivers(receiver)
+        store = client.register(f"bench-{secrets.token_hex(4)}")
+        well = [receivers.subscribe(store, Kind.WELL) for _ in range(WELL)]
+        post([store], WARM_UP_SECONDS, options.rate, "warm-up", options.seed)  # it starts the functions
+        hanging = receivers.subscribe(store, Kind.HANGING)
+        found = []
+        for number in range(rounds):
+            with _paused([hanging]):
+                quiet = _phase(f"without-{number}", [store], well, receiver, options, _unheard)
+            found.append((_phase(f"with-{number}", [store], well, receiver, options, _unheard), quiet))
+    return found
+
+
+_unheard: Callable[[str], None] = lambda _line: None  # noqa: E731 - nobody reads the progress of one group
+
+
+def _percentile(phases: Sequence[tuple[Phase, Phase]], percent: int) -> Figure:
+    rounds = [(_milliseconds(with_, percent), _milliseconds(quiet, percent)) for with_, quiet in phases]
+    return figure(
+        GROUP,
+        f"snapshot to receiver, one other hangs, p{percent}",
+        "ms",
+        "none hangs",
+        rounds,
+        target=HANGING,
+    )
+
+
+def _milliseconds(phase: Phase, percent: int) -> float:
+    seconds = percentile(phase.latencies, percent)
+    assert seconds is not None, "nothing arrived"
+    assert not phase.posted.refused
+    return seconds * 1e3
