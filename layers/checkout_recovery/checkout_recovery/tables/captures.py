@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 LENGTH = timedelta(hours=1)
 REQUESTS = 10
 
-_UNTIL = "captured_until"
-
 
 @dataclass(frozen=True, slots=True)
 class Capture:
@@ -37,11 +35,6 @@ class Capture:
 
 
 OFF = Capture(None, 0)
-
-
-def captured_until_of(store: Mapping[str, Any]) -> datetime | None:
-    """Until when a store's item says that refused requests are captured."""
-    return datetime.fromisoformat(store[_UNTIL]) if _UNTIL in store else None
 
 
 class Captures:

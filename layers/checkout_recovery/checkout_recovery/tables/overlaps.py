@@ -6,17 +6,16 @@ entry is written with the rotation, in one transaction, and stays until its key 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.driver import driver_errors
+from checkout_recovery.tables.registry import OVERLAPS, overlap_moment
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_PARTITION = {"S": "#overlaps"}  # no store can be called so
-_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_PARTITION = {"S": OVERLAPS}
 _PAGE = 100
 
 
@@ -28,14 +27,6 @@ class Overlap:
     """Its key in the partition."""
     store_id: str
     subscription_id: str
-
-
-def overlap_item(subscription: Subscription) -> dict[str, Any]:
-    """The typed item that notes when the key before the last rotation of a subscription ends."""
-    assert subscription.previous_key_expires_at  # noqa: S101 - who has just been rotated has it
-    moment = _moment(subscription.previous_key_expires_at)
-    entry = f"{moment}{subscription.store_id}#{subscription.subscription_id}"
-    return {"store_id": _PARTITION, "kind_id": {"S": entry}}
 
 
 class Overlaps:
@@ -53,7 +44,7 @@ class Overlaps:
             "TableName": self._table_name,
             "ConsistentRead": True,
             "KeyConditionExpression": "store_id = :overlaps AND kind_id < :now",
-            "ExpressionAttributeValues": {":overlaps": _PARTITION, ":now": {"S": _moment(now)}},
+            "ExpressionAttributeValues": {":overlaps": _PARTITION, ":now": {"S": overlap_moment(now)}},
             "Limit": _PAGE,
         }
         while True:
@@ -73,11 +64,6 @@ class Overlaps:
         key: Any = {"store_id": _PARTITION, "kind_id": {"S": overlap.entry}}
         with driver_errors():
             self._client.delete_item(TableName=self._table_name, Key=key)
-
-
-def _moment(moment: datetime) -> str:
-    """A time as the beginning of an entry: of two, the earlier sorts first."""
-    return f"{(moment - _EPOCH) // _MILLISECOND:013}#"
 
 
 def _overlap(entry: str) -> Overlap:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -37,6 +37,9 @@ _SUBSCRIPTION = "subscription#"
 _CIRCUIT = "circuit#"
 _OPEN_CIRCUITS = "#circuits"
 """A partition that names every open circuit of the stack: no store can be called so."""
+OVERLAPS = "#overlaps"
+"""A partition of when keys end, by time (see `tables.overlaps`)."""
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _TRIES = 5
 _TRANSACTION_ACTIONS = 100  # DynamoDB's limit
 
@@ -233,7 +236,7 @@ class RegistryTable:
             raise Conflict(f"A store has at most {MAX_SUBSCRIPTIONS} subscriptions") from None
 
     def update_subscription(self, before: Subscription, after: Subscription) -> None:
-        """Replaces a subscription.
+        """Replaces a subscription; where its key was rotated, the end of the overlap is noted with it.
 
         Raises:
             Conflict: it is no longer as it was in `before`.
@@ -249,7 +252,12 @@ class RegistryTable:
                 },
             }
         }
-        self._transact([self._revise(before.store_id, 0), put])
+        overlap = []
+        if (end := after.previous_key_expires_at) and end != before.previous_key_expires_at:
+            entry = f"{overlap_moment(end)}{after.store_id}#{after.subscription_id}"
+            noted = {"store_id": OVERLAPS, "kind_id": entry}
+            overlap = [{"Put": {"TableName": self.table_name, "Item": encode_item(noted)}}]
+        self._transact([self._revise(before.store_id, 0), put, *overlap])
 
     def delete_subscription(self, store_id: str, subscription_id: str) -> bool:
         """Removes a subscription; returns whether it was there."""
@@ -434,6 +442,11 @@ class RegistryTable:
         raise Unavailable("The registry is busy")
 
 
+def overlap_moment(moment: datetime) -> str:
+    """A time as the beginning of an entry in `OVERLAPS`: of two, the earlier sorts first."""
+    return f"{(moment - _EPOCH) // _MILLISECOND:013}#"
+
+
 class _Busy(Exception):
     """Another transaction was at work on the same items."""
 
@@ -494,6 +507,7 @@ def _provider_item(provider: ProviderSettings) -> dict[str, Any]:
 
 def _store(item: Mapping[str, Any]) -> Store:
     fields = decode_item(item)
+    captured = fields.get("captured_until")  # see `tables.captures`
     return Store(
         store_id=fields["store_id"],
         # A version of this code that is gone back to does not stumble over what a later one wrote.
@@ -503,6 +517,7 @@ def _store(item: Mapping[str, Any]) -> Store:
         revision=fields["revision"],
         created_at=datetime.fromisoformat(fields["created_at"]),
         updated_at=datetime.fromisoformat(fields["updated_at"]),
+        captured_until=datetime.fromisoformat(captured) if captured else None,
     )
 
 
