@@ -33,10 +33,13 @@ from checkout_recovery.providers import PROVIDERS
 from checkout_recovery.providers.fields import MAX_KEY_BYTES
 from checkout_recovery.providers.own import CheckoutSnapshot, OrderBody
 from checkout_recovery.subscriptions.answers import (
+    CaptureAnswer,
     CheckoutAnswer,
     CircuitsAnswer,
     DeadLetterPage,
     DeliveryPage,
+    ErasedAnswer,
+    ErasurePageAnswer,
     HealthAnswer,
     QueuesAnswer,
     RecoverAnswer,
@@ -53,6 +56,7 @@ from checkout_recovery.subscriptions.answers import (
 from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE
 from checkout_recovery.subscriptions.requests import (
     DeliveryQuery,
+    ErasureQuery,
     ProviderRequest,
     RecoverRequest,
     RequeueRequest,
@@ -76,19 +80,22 @@ _BODY: Problems = (MalformedRequest, TooLarge)
 
 
 class TakenIn(BaseModel):
-    """What became of one snapshot, or of one checkout that an order ended."""
+    """What became of one snapshot, or of one checkout that an order ended or a redaction erased."""
 
-    status: Literal["applied", "duplicate", "stale"]
+    status: Literal["applied", "duplicate", "stale", "erased"]
+    """`erased` only in answer to Shopify's `customers/redact`."""
     checkout_id: str
     sequence: int
-    """The version of the checkout that now stands."""
+    """The version of the checkout that now stands; of one that was erased, the last."""
 
 
 class TakenInAnswer(BaseModel):
     """All that was told is durable."""
 
     results: list[TakenIn]
-    """Empty where no checkout is known to be the order's; it is remembered for those that are told later."""
+    """Empty where no checkout is known to be the order's, or the customer's who is to be erased.
+
+    An order is remembered for checkouts that are told later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,6 +393,57 @@ OPERATIONS = (
         answers={200: (CheckoutAnswer,)},
         problems=(*_TOKEN, NotFound),
     ),
+    Operation(
+        name="eraseShopper",
+        method="DELETE",
+        path=_STORE + "/shoppers/{contact}",
+        summary="Erase a shopper: every checkout that is theirs, and what they are known by",
+        notes="Nobody is told of it. A 503 means that there is more to erase: repeat the call, and it goes "
+        "on. An e-mail address takes every checkout with it that holds it, whoever's.",
+        caller="admin or store",
+        answers={200: (ErasedAnswer,)},
+        problems=(*_TOKEN, NotFound, MalformedRequest),
+    ),
+    Operation(
+        name="listErasures",
+        method="GET",
+        path=_STORE + "/erasures",
+        summary="List when shoppers were erased and who asked for it, the newest first",
+        caller="admin or store",
+        answers={200: (ErasurePageAnswer,)},
+        problems=(*_TOKEN, NotFound, MalformedRequest),
+        filters=ErasureQuery,
+        query={"limit": _LIMIT},
+    ),
+    Operation(
+        name="startCapture",
+        method="PUT",
+        path=_STORE + "/capture",
+        summary="Keep the next ten webhooks to a store that are refused with 401, for an hour at most",
+        notes="They lie in the rejected-events queue with their signatures, to settle how a provider signs, "
+        "and are never taken in. Repeated, it begins anew.",
+        caller="admin",
+        answers={200: (CaptureAnswer,)},
+        problems=(*_TOKEN, NotFound),
+    ),
+    Operation(
+        name="getCapture",
+        method="GET",
+        path=_STORE + "/capture",
+        summary="Read how the capture of a store's refused webhooks stands",
+        caller="admin",
+        answers={200: (CaptureAnswer,)},
+        problems=(*_TOKEN, NotFound),
+    ),
+    Operation(
+        name="stopCapture",
+        method="DELETE",
+        path=_STORE + "/capture",
+        summary="Keep no more of a store's refused webhooks",
+        caller="admin",
+        answers={200: (CaptureAnswer,)},
+        problems=(*_TOKEN, NotFound),
+    ),
 )
 
 PARAMETERS: Mapping[str, Json] = {
@@ -397,6 +455,11 @@ PARAMETERS: Mapping[str, Json] = {
         "description": "As its snapshots call it, URL-encoded. The gateway itself decodes a path, and more "
         "than once: encode an id twice that holds `%` or `?`.",
         "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES},
+    },
+    "contact": {
+        "description": "The shopper's phone or e-mail address, URL-encoded. A phone with its country "
+        "(`+91…`), or the digits as they were typed; the case of an address does not matter.",
+        "schema": {"type": "string", "minLength": 1},
     },
     "provider": {"schema": {"type": "string", "enum": sorted(PROVIDERS)}},
 }

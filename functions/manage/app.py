@@ -4,9 +4,10 @@ Each route translates, calls one use, and answers. Who calls, the gateway's auth
 do is decided here.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel
 
 from checkout_recovery import wiring
+from checkout_recovery.erasure import contact_of
 from checkout_recovery.errors import (
     FieldError,
     Forbidden,
@@ -30,12 +32,16 @@ from checkout_recovery.observability import logger
 from checkout_recovery.repair.replay import Wanted
 from checkout_recovery.repair.tell import requeued, told_of
 from checkout_recovery.subscriptions.answers import (
+    CaptureAnswer,
     CheckoutAnswer,
     CircuitAnswer,
     CircuitsAnswer,
     DeadLetterPage,
     DeliveryAnswer,
     DeliveryPage,
+    ErasedAnswer,
+    ErasureAnswer,
+    ErasurePageAnswer,
     HealthAnswer,
     QueueAnswer,
     QueuesAnswer,
@@ -52,6 +58,7 @@ from checkout_recovery.subscriptions.answers import (
 from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE
 from checkout_recovery.subscriptions.requests import (
     DeliveryQuery,
+    ErasureQuery,
     Model,
     ProviderRequest,
     RecoverRequest,
@@ -63,18 +70,37 @@ from checkout_recovery.subscriptions.requests import (
 )
 from checkout_recovery.subscriptions.store import STORE_ID, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
+from checkout_recovery.tables.captures import OFF, Capture
 from checkout_recovery.tables.deliveries import Choice, State
+from checkout_recovery.tables.erasures import By
+
+# At DEBUG the router logs the path of what it does not know, and a path may hold a shopper's phone.
+logging.getLogger("aws_lambda_powertools.event_handler").setLevel(logging.INFO)
 
 app = APIGatewayHttpResolver()
 
 _DECODED_AT_MOST = 2
 _RESERVE_MILLISECONDS = 14_000
-"""What the message at hand may take when every call is slow, before Lambda ends the function."""
+"""What the message or the key at hand may take when every call is slow, before Lambda ends the function."""
 _NEVER_CACHED = {"cache-control": "no-store"}  # a secret that is shown once must not stay anywhere
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    if _is_scheduled(event):
+        return _end_keys(context)
     return app.resolve(event, context)
+
+
+def _is_scheduled(event: Mapping[str, Any]) -> bool:
+    """Whether the hourly schedule calls. What a caller over HTTP sends lies deeper in an event than this."""
+    return event.get("detail-type") == "Scheduled Event" and "requestContext" not in event
+
+
+def _end_keys(context: Any) -> dict[str, Any]:
+    ended = wiring.end_keys()(lambda: context.get_remaining_time_in_millis() > _RESERVE_MILLISECONDS)
+    told = {"removed": ended.removed, "failed": ended.failed, "finished": ended.finished}
+    logger.info("Ended keys removed", extra={"request_id": context.aws_request_id} | told)
+    return told
 
 
 # ---------------------------------------------------------------- routes
@@ -291,6 +317,67 @@ def get_checkout(store_id: str) -> Response[str]:
     _allow(store_id)
     found = wiring.look_up().checkout(store_id, _spelled(app.current_event.path.partition("/checkouts/")[2]))
     return _answer(200, CheckoutAnswer.of(found.checkout, found.deliveries))
+
+
+# ---------------------------------------------------------------- shoppers erased, refused requests captured
+
+
+@app.delete("/v1/stores/<store_id>/shoppers/(?s:.+)")  # as a checkout's id: an address may hold a slash
+def erase_shopper(store_id: str) -> Response[str]:
+    _allow(store_id)
+    _check_store_id(store_id)
+    contact = contact_of(_spelled(app.current_event.path.partition("/shoppers/")[2]))
+    erased = wiring.erasures().erase(store_id, contact, By(_caller()["scope"]), datetime.now(UTC))
+    done = erased.erasure
+    _log("Shopper erased", store_id=store_id, erasure_id=done.erasure_id, checkouts=done.checkouts)
+    answer = ErasedAnswer(erasure_id=done.erasure_id, checkouts=done.checkouts, handles=erased.handles)
+    return _answer(200, answer)
+
+
+@app.get("/v1/stores/<store_id>/erasures")
+def list_erasures(store_id: str) -> Response[str]:
+    _allow(store_id)
+    _check_store_id(store_id)
+    limit = _limit()
+    asked = read(ErasureQuery, {name: text for name, text in _query().items() if name != "limit"})
+    page = wiring.erasure_log().page(store_id, limit, asked.cursor)
+    erasures = [ErasureAnswer.of(erasure) for erasure in page.items]
+    return _answer(200, ErasurePageAnswer(erasures=erasures, next_cursor=page.next_cursor))
+
+
+@app.put("/v1/stores/<store_id>/capture")
+def start_capture(store_id: str) -> Response[str]:
+    _allow_operator()
+    _check_store_id(store_id)
+    capture = wiring.captures().start(store_id, datetime.now(UTC))
+    _log("Capture started", store_id=store_id)
+    return _answer(200, _capture_answer(capture))
+
+
+@app.get("/v1/stores/<store_id>/capture")
+def get_capture(store_id: str) -> Response[str]:
+    _allow_operator()
+    wiring.store_keeper().get(store_id)
+    return _answer(200, _capture_answer(wiring.captures().get(store_id, datetime.now(UTC))))
+
+
+@app.delete("/v1/stores/<store_id>/capture")
+def stop_capture(store_id: str) -> Response[str]:
+    _allow_operator()
+    _check_store_id(store_id)
+    wiring.captures().stop(store_id)
+    _log("Capture stopped", store_id=store_id)
+    return _answer(200, _capture_answer(OFF))
+
+
+def _capture_answer(capture: Capture) -> CaptureAnswer:
+    return CaptureAnswer(until=capture.until, left=capture.left)
+
+
+def _check_store_id(store_id: str) -> None:
+    """Refuses what no store can be called. What a store that is gone has left can still be erased."""
+    if not STORE_ID.fullmatch(store_id):
+        raise NotFound("There is no such store")
 
 
 # ---------------------------------------------------------------- who may

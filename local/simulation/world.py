@@ -27,6 +27,7 @@ from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.delivery.plan import plan
+from checkout_recovery.erasure import Erasures
 from checkout_recovery.ingest import Ingest
 from checkout_recovery.observability import logger
 from checkout_recovery.purchases import Purchases
@@ -36,7 +37,9 @@ from checkout_recovery.subscriptions.directory import StoreDirectory
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.sweep import Sweep
+from checkout_recovery.tables.captures import Captures
 from checkout_recovery.tables.checkouts import CheckoutTable, decode, encode
+from checkout_recovery.tables.erasures import ErasureLog
 from checkout_recovery.tables.registry import RegistryTable
 from checkout_recovery.tables.shoppers import ShopperTable
 from local.simulation.bodies import FLEXYPE_SECRET, PROVIDER, request_of
@@ -124,13 +127,16 @@ class World:
         checkouts = _Streamed(client, tables["CheckoutTable"], _DUE_SHARDS, self._written.append)
         shoppers = ShopperTable(client, tables["ShopperTable"])
         secrets = _secrets(day)
+        purchases = Purchases(checkouts, shoppers, secrets.index_key)
         abandonments = Abandonments(checkouts, shoppers, _RETENTION.days)
         self._ingest = Ingest(
             directory=StoreDirectory(registry, secrets, self._seconds),
             registry=registry,
             checkouts=checkouts,
-            purchases=Purchases(checkouts, shoppers, secrets.index_key),
+            purchases=purchases,
             abandonments=abandonments,
+            erasures=Erasures(checkouts, shoppers, purchases, ErasureLog(client, tables["RegistryTable"])),
+            captures=Captures(client, tables["RegistryTable"]),
             rejected=RejectedEvents(boto3.client("sqs", endpoint_url=_NOWHERE, **_ACCOUNT), _NOWHERE),
             retention_days=_RETENTION.days,
         )

@@ -21,7 +21,10 @@ RINGS = (
     ("subscriptions.circuit", "subscriptions.store", "subscriptions.subscription", "subscriptions.version"),
     ("contracts", "notifications", "observability", "providers", "queues", "secrets", "tables"),
     ("dead_letter_queues", "retake"),
-    ("abandonment", "delivery", "http_api", "ingest", "purchases", "repair", "subscriptions", "sweep"),
+    (
+        *("abandonment", "delivery", "erasure", "http_api", "ingest", "purchases"),
+        *("repair", "subscriptions", "sweep"),
+    ),
     ("wiring",),
 )
 FOREIGN_TO_THE_DOMAIN = {"pydantic", "phonenumbers"}

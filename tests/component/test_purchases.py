@@ -23,6 +23,7 @@ from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Status, Suppression
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import Details
+from checkout_recovery.erasure import Erasures
 from checkout_recovery.ingest import Ingest, Result
 from checkout_recovery.providers.provider import Request
 from checkout_recovery.purchases import Purchases
@@ -32,7 +33,9 @@ from checkout_recovery.subscriptions.directory import StoreDirectory
 from checkout_recovery.subscriptions.store import Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.sweep import Sweep, Swept
+from checkout_recovery.tables.captures import Captures
 from checkout_recovery.tables.checkouts import CheckoutTable
+from checkout_recovery.tables.erasures import ErasureLog
 from checkout_recovery.tables.registry import RegistryTable
 from checkout_recovery.tables.shoppers import ShopperTable
 
@@ -68,12 +71,16 @@ class Shop:
         self.shoppers = ShopperTable(client, names["ShopperTable"], sleep=lambda _: None)
         self.purchases = Purchases(self.checkouts, self.shoppers, lambda: b"key")
         abandonments = Abandonments(self.checkouts, self.shoppers, 90)
+        self.log = ErasureLog(client, names["RegistryTable"])
+        self.erasures = Erasures(self.checkouts, self.shoppers, self.purchases, self.log)
         self.ingest = Ingest(
             directory=StoreDirectory(self.registry, Secrets(boto3.client("ssm"), "stack")),
             registry=self.registry,
             checkouts=self.checkouts,
             purchases=self.purchases,
             abandonments=abandonments,
+            erasures=self.erasures,
+            captures=Captures(client, names["RegistryTable"]),
             rejected=RejectedEvents(boto3.client("sqs"), "https://sqs.invalid/rejected"),
             retention_days=90,
         )

@@ -1,7 +1,8 @@
 """A request of a checkout provider in: proven, read, applied to its checkouts, answered.
 
 An answer of 200 means that every snapshot in the request is durable. A request that is authentic but not
-understood is kept before it is refused, so nothing that a provider really sent is lost.
+understood is kept before it is refused, so nothing that a provider really sent is lost. One that is not
+authentic is kept only while an operator captures a few, to see how a provider signs.
 """
 
 import random
@@ -16,9 +17,11 @@ from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
 from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.shopper import Purchase, emails_of
-from checkout_recovery.checkout.snapshot import Snapshot
+from checkout_recovery.checkout.snapshot import Details, Snapshot
+from checkout_recovery.erasure import Erasures
 from checkout_recovery.errors import BrokenRecord, MalformedRequest, NotFound, Unauthenticated, Unavailable
 from checkout_recovery.http_api import MAX_BODY_BYTES
+from checkout_recovery.observability import logger
 from checkout_recovery.providers import PROVIDERS
 from checkout_recovery.providers.own import read_order, read_own
 from checkout_recovery.providers.provider import Credentials, Notice, Provider, Request
@@ -26,7 +29,9 @@ from checkout_recovery.purchases import Purchases
 from checkout_recovery.queues import RejectedEvents, RejectedRequest
 from checkout_recovery.subscriptions.directory import StoreDirectory
 from checkout_recovery.subscriptions.store import Store
+from checkout_recovery.tables.captures import Captures
 from checkout_recovery.tables.checkouts import CheckoutTable, Contended, Outdated
+from checkout_recovery.tables.erasures import By
 from checkout_recovery.tables.registry import RegistryTable
 
 _ATTEMPTS = 16
@@ -45,13 +50,13 @@ _Told = TypeVar("_Told", Snapshot, Order)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one snapshot, or of one checkout that an order ended."""
+    """What became of one snapshot, or of one checkout that an order ended or a redaction erased."""
 
     status: str
-    """``applied``, ``duplicate`` or ``stale``."""
+    """``applied``, ``duplicate``, ``stale`` or ``erased``."""
     checkout_id: str
     sequence: int
-    """The version of the checkout that now stands."""
+    """The version of the checkout that now stands; of one that was erased, the last."""
 
 
 class Ingest:
@@ -65,6 +70,8 @@ class Ingest:
         checkouts: CheckoutTable,
         purchases: Purchases,
         abandonments: Abandonments,
+        erasures: Erasures,
+        captures: Captures,
         rejected: RejectedEvents,
         retention_days: int,
     ) -> None:
@@ -73,6 +80,8 @@ class Ingest:
         self._checkouts = checkouts
         self._purchases = purchases
         self._abandonments = abandonments
+        self._erasures = erasures
+        self._captures = captures
         self._rejected = rejected
         self._retention_days = retention_days
 
@@ -130,7 +139,20 @@ class Ingest:
             credentials = self._directory.credentials(store, provider_name, now) if store else None
             if provider.is_authentic(request, credentials or _NO_CREDENTIALS) and store and credentials:
                 return store
-        raise Unauthenticated
+        refused = Unauthenticated()
+        if store and store.is_captured(now):
+            self._capture(store, provider_name, request, refused, now)
+        raise refused
+
+    def _capture(
+        self, store: Store, source: str, request: Request, refused: Unauthenticated, now: datetime
+    ) -> None:
+        """Keeps a refused request, if it is among the few. However that goes, it stays refused."""
+        try:
+            if self._captures.take(store.store_id, now):
+                self._rejected.capture(source, store.store_id, request.headers, request.body, refused, now)
+        except Unavailable:
+            logger.warning("A refused request could not be captured", extra={"store_id": store.store_id})
 
     def _take_in(self, store: Store, source: str, request: Request, now: datetime) -> list[Result]:
         try:
@@ -153,6 +175,8 @@ class Ingest:
         results = [self._apply(store, snapshot, now) for snapshot in notice.snapshots]
         for order in notice.orders:
             results += self._settle(store, order, now)
+        for contact in notice.redactions:
+            results += self._erase(store, contact, now)
         return results
 
     def _apply(self, store: Store, snapshot: Snapshot, now: datetime) -> Result:
@@ -228,6 +252,11 @@ class Ingest:
             else:
                 results.append(self._apply(store, first, now))
         return results
+
+    def _erase(self, store: Store, contact: Details, now: datetime) -> list[Result]:
+        """Erases a shopper because Shopify says so, the one provider that does."""
+        erased = self._erasures.erase(store.store_id, contact, By.SHOPIFY, now).checkouts
+        return [Result("erased", one.checkout_id, one.sequence) for one in erased]
 
     def _first_told(self, store_id: str, named: str | None, order: Order) -> Purchase | None:
         """The purchase that an order tells of, where the checkout that it names has told of it before."""

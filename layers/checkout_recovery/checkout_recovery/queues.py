@@ -3,8 +3,9 @@
 import base64
 import binascii
 import json
+import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -36,6 +37,12 @@ CREDENTIAL_HEADERS = frozenset(
     }
 )
 """Headers that prove who sent a request: a kept request has been checked, so they are not kept with it."""
+
+VERBATIM_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-flexype-authorization"})
+"""Headers that hold a secret as it is. A signature is none: it proves one body and nothing else."""
+
+MAX_REFUSED_BYTES = 256 * 1024
+"""What a message about a refused request may come to; SQS took no more for most of its life."""
 
 
 class Purpose(StrEnum):
@@ -211,7 +218,10 @@ class RejectedRequest(BaseModel):
 
 
 class RejectedEvents:
-    """Where an authentic request that could not be understood is kept until it can be."""
+    """Where an authentic request that could not be understood is kept until it can be.
+
+    While an operator captures refused requests of a store, a few of these lie here too (see `capture`).
+    """
 
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self._client = client
@@ -234,18 +244,82 @@ class RejectedEvents:
         Raises:
             Unavailable: it could not be kept, so its sender must send it again.
         """
-        message = {
-            "version": 1,
-            "source": source,
-            "store_id": store_id,
-            "received_at": received_at.isoformat(),
-            "problem": problem.problem(),
-            "headers": {name: value for name, value in headers.items() if name not in CREDENTIAL_HEADERS},
-            "body": base64.b64encode(zlib.compress(body)).decode(),
-            "body_encoding": "zlib+base64",
+        kept = _without(headers, CREDENTIAL_HEADERS)
+        message = _request(source, store_id, kept, body, problem, received_at)
+        self._send(_encode(message))
+
+    def capture(
+        self,
+        source: str,
+        store_id: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        problem: ProblemError,
+        received_at: datetime,
+    ) -> None:
+        """Keeps a request that did not prove who sent it, marked so that nobody ever takes it in.
+
+        The raw body and what is signed with it stay, because what an operator wants is to try recipes on
+        them. Of every credential the form is told, also of those that are left out. A body that does not
+        compress to what fits a message is left out; no provider's is such.
+
+        Raises:
+            Unavailable: it could not be kept.
+        """
+        kept = _without(headers, VERBATIM_HEADERS)
+        message = _request(source, store_id, kept, body, problem, received_at) | {
+            "refused": True,
+            "credential_forms": {
+                name: form_of(headers[name]) for name in sorted(CREDENTIAL_HEADERS & headers.keys())
+            },
         }
+        if len(_encode(message)) > MAX_REFUSED_BYTES:
+            message |= {"body": "", "body_bytes": len(body)}
+        self._send(_encode(message))
+
+    def _send(self, body: str) -> None:
         with driver_errors():
-            self._client.send_message(QueueUrl=self._queue_url, MessageBody=_encode(message))
+            self._client.send_message(QueueUrl=self._queue_url, MessageBody=body)
+
+
+def form_of(credential: str) -> str:
+    """Says how a credential is written, and its length: ``hex, 64 characters``. Nothing of what it holds."""
+    forms = (form for form, pattern in _FORMS.items() if pattern.fullmatch(credential))
+    return f"{next(forms, 'other')}, {len(credential)} characters"
+
+
+_FORMS = {
+    "empty": re.compile(r""),
+    "hex": re.compile(r"([0-9a-f]{2})+|([0-9A-F]{2})+"),
+    "base64": re.compile(r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"),
+    "base64url": re.compile(r"[A-Za-z0-9_-]+={0,2}"),
+    "scheme and value": re.compile(r"[A-Za-z0-9_-]+[ =][!-~]+"),
+}
+"""From the narrowest on: what is hex is base64 too."""
+
+
+def _without(headers: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in names}
+
+
+def _request(
+    source: str,
+    store_id: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    problem: ProblemError,
+    received_at: datetime,
+) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "source": source,
+        "store_id": store_id,
+        "received_at": received_at.isoformat(),
+        "problem": problem.problem(),
+        "headers": headers,
+        "body": base64.b64encode(zlib.compress(body)).decode(),
+        "body_encoding": "zlib+base64",
+    }
 
 
 def _delay(message: RetryMessage, now: datetime) -> int:

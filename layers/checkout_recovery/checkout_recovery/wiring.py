@@ -25,20 +25,25 @@ if TYPE_CHECKING:
     from checkout_recovery.delivery.look_up import LookUp
     from checkout_recovery.delivery.retry import Retry
     from checkout_recovery.delivery.send import Limits, Sender
+    from checkout_recovery.erasure import Erasures
     from checkout_recovery.ingest import Ingest
     from checkout_recovery.notifications import Notifications
+    from checkout_recovery.purchases import Purchases
     from checkout_recovery.queues import RetryQueue
     from checkout_recovery.repair.dead_letters import DeadLetters
     from checkout_recovery.repair.remedies import Redelivery, Refanning, Retaking
     from checkout_recovery.repair.replay import Replay
     from checkout_recovery.secrets import Secrets
     from checkout_recovery.subscriptions.authorize import Authorize
+    from checkout_recovery.subscriptions.end_keys import EndKeys
     from checkout_recovery.subscriptions.keep_stores import StoreKeeper
     from checkout_recovery.subscriptions.keep_subscriptions import SubscriptionKeeper
     from checkout_recovery.subscriptions.send_sample import SampleSender
     from checkout_recovery.sweep import Sweep
+    from checkout_recovery.tables.captures import Captures
     from checkout_recovery.tables.checkouts import CheckoutTable
     from checkout_recovery.tables.deliveries import DeliveryTable
+    from checkout_recovery.tables.erasures import ErasureLog
     from checkout_recovery.tables.registry import RegistryTable
     from checkout_recovery.tables.shoppers import ShopperTable
 
@@ -171,9 +176,36 @@ def _abandonments() -> "Abandonments":
 
 
 @functools.cache
+def _purchases() -> "Purchases":
+    from checkout_recovery.purchases import Purchases
+
+    return Purchases(checkouts(), shoppers(), secrets().index_key)
+
+
+@functools.cache
+def erasure_log() -> "ErasureLog":
+    from checkout_recovery.tables.erasures import ErasureLog
+
+    return ErasureLog(_dynamodb(), settings().registry_table)
+
+
+@functools.cache
+def erasures() -> "Erasures":
+    from checkout_recovery.erasure import Erasures
+
+    return Erasures(checkouts(), shoppers(), _purchases(), erasure_log())
+
+
+@functools.cache
+def captures() -> "Captures":
+    from checkout_recovery.tables.captures import Captures
+
+    return Captures(_dynamodb(), settings().registry_table)
+
+
+@functools.cache
 def ingest() -> "Ingest":
     from checkout_recovery.ingest import Ingest
-    from checkout_recovery.purchases import Purchases
     from checkout_recovery.queues import RejectedEvents
     from checkout_recovery.subscriptions.directory import StoreDirectory
 
@@ -181,8 +213,10 @@ def ingest() -> "Ingest":
         directory=StoreDirectory(registry(), secrets()),
         registry=registry(),
         checkouts=checkouts(),
-        purchases=Purchases(checkouts(), shoppers(), secrets().index_key),
+        purchases=_purchases(),
         abandonments=_abandonments(),
+        erasures=erasures(),
+        captures=captures(),
         rejected=RejectedEvents(_sqs(), settings().rejected_events_queue_url),
         retention_days=settings().checkout_retention_days,
     )
@@ -263,6 +297,14 @@ def subscription_keeper() -> "SubscriptionKeeper":
     from checkout_recovery.subscriptions.keep_subscriptions import SubscriptionKeeper
 
     return SubscriptionKeeper(registry(), secrets(), _now, local_targets=settings().allow_local_targets)
+
+
+@functools.cache
+def end_keys() -> "EndKeys":
+    from checkout_recovery.subscriptions.end_keys import EndKeys
+    from checkout_recovery.tables.overlaps import Overlaps
+
+    return EndKeys(registry(), Overlaps(_dynamodb(), settings().registry_table), secrets(), _now)
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.deliveries import DeliveryRecord, State
+from checkout_recovery.tables.erasures import By, Erasure
 
 
 class Answer(BaseModel):
@@ -392,6 +393,43 @@ class SampleAnswer(Answer):
     failure: str | None
     """What went wrong, in a word: ``timeout``, ``dns``, ``connection``, ``tls``, ``http``…"""
     latency_ms: int
+
+
+class ErasedAnswer(Answer):
+    """Nothing by which the shopper could be known."""
+
+    erasure_id: str
+    checkouts: int
+    """How many were deleted."""
+    handles: int
+    """By how many phones, e-mail addresses and carts the shopper was known, what was given included."""
+
+
+class ErasureAnswer(Answer):
+    erasure_id: str
+    at: datetime
+    by: By
+    """Who asked."""
+    checkouts: int
+    """How many were deleted."""
+
+    @classmethod
+    def of(cls, erasure: Erasure) -> Self:
+        return cls(erasure_id=erasure.erasure_id, at=erasure.at, by=erasure.by, checkouts=erasure.checkouts)
+
+
+class ErasurePageAnswer(Answer):
+    erasures: list[ErasureAnswer]
+    """The newest first."""
+    next_cursor: str | None
+    """Where the next page begins; null on the last."""
+
+
+class CaptureAnswer(Answer):
+    until: datetime | None
+    """Until when refused requests are captured; null where they are not."""
+    left: int
+    """How many more will be."""
 
 
 class HealthAnswer(Answer):

@@ -12,6 +12,7 @@ from checkout_recovery.signing import Recipe
 from checkout_recovery.subscriptions.store import STORE_ID
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required
 from checkout_recovery.tables.deliveries import DELIVERY_ID, State
+from checkout_recovery.tables.erasures import ERASURE_ID
 
 MAX_HEADERS = 10
 DEFAULT_OVERLAP_SECONDS = 86_400
@@ -124,6 +125,13 @@ class RequeueRequest(Request):
     """How many messages at most."""
     store_id: Annotated[str, StringConstraints(pattern=f"^{STORE_ID.pattern}$")] | None = None
     """Whose; all by default. The `stream` cannot tell before it is read."""
+
+
+class ErasureQuery(Request):
+    """Which of a store's erasures are to be listed."""
+
+    cursor: Annotated[str, StringConstraints(pattern=f"^{ERASURE_ID.pattern}$")] | None = None
+    """`next_cursor` of the page before."""
 
 
 class DeliveryQuery(Request):
