@@ -251,9 +251,10 @@ def test_what_is_gone_or_stopped_gets_nothing(
     assert relevance(waiting(EventType.ABANDONED, purpose), checkout, subscription, NOW) == ended
 
 
-def test_what_a_subscriber_no_longer_asks_for_is_not_sent() -> None:
+@pytest.mark.parametrize("stands", [standing(EventType.RESUMED), standing(EventType.UPDATED, "evt_1")])
+def test_what_a_subscriber_no_longer_asks_for_is_not_sent(stands: Checkout) -> None:
     subscription = replace(WANTS_ALL, events=(EventType.COMPLETED,))
-    verdict = relevance(waiting(EventType.UPDATED), standing(EventType.RESUMED), subscription, NOW)
+    verdict = relevance(waiting(EventType.UPDATED), stands, subscription, NOW)
     assert verdict == Ended(State.SUPPRESSED, "not_wanted")
 
 

@@ -74,17 +74,21 @@ def _is_abandoned_still(message: RetryMessage, checkout: Checkout) -> bool:
 
 
 def _still_told(message: RetryMessage, checkout: Checkout, subscription: Subscription) -> Delivery | Ended:
-    stands = checkout.event
-    if stands is None or stands.id == message.event_id:
-        return _held_back(delivery_of(checkout, message.event, subscription))
-    if message.event_type is EventType.ABANDONED:
-        if not _is_abandoned_still(message, checkout):
-            return Ended(State.SUPERSEDED, NO_LONGER_ABANDONED)
-    elif subscription.wants(stands.type):
-        return Ended(State.SUPERSEDED, NEWER_EVENT)
+    if moved_on := _moved_on(message, checkout, subscription):
+        return moved_on
     if not subscription.wants(message.event_type):
         return Ended(State.SUPPRESSED, NOT_WANTED)
     return _held_back(delivery_of(checkout, message.event, subscription))
+
+
+def _moved_on(message: RetryMessage, checkout: Checkout, subscription: Subscription) -> Ended | None:
+    stands = checkout.event
+    if stands is None or stands.id == message.event_id:
+        return None
+    if message.event_type is EventType.ABANDONED:
+        is_still = _is_abandoned_still(message, checkout)
+        return None if is_still else Ended(State.SUPERSEDED, NO_LONGER_ABANDONED)
+    return Ended(State.SUPERSEDED, NEWER_EVENT) if subscription.wants(stands.type) else None
 
 
 def _held_back(delivery: Delivery | None) -> Delivery | Ended:
