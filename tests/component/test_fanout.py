@@ -199,6 +199,7 @@ def test_a_retry_message_holds_ids_only(
         "event_time",
         "sequence",
         "attempts",
+        "earlier",
         "reason",
         "not_before",
         "has_slot",
