@@ -19,8 +19,9 @@ class Written:
         self._client = client
         self._arn = client.describe_table(TableName=name)["Table"]["LatestStreamArn"]
         endpoint = client.meta.endpoint_url
-        local = {} if "amazonaws" in endpoint else {"endpoint_url": endpoint}
-        self.streams: DynamoDBStreamsClient = boto3.client("dynamodbstreams", **local)
+        self.streams: DynamoDBStreamsClient = boto3.client(
+            "dynamodbstreams", endpoint_url=None if "amazonaws" in endpoint else endpoint
+        )
         self.name = name
 
     def write(self, *checkout_ids: str) -> None:

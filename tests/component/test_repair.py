@@ -844,6 +844,14 @@ def test_a_broken_message_stays_and_is_counted(call: Call, sent: list[Any], give
     assert given_up.bodies == [f"no message, {PHONE}"]
 
 
+def test_messages_that_stay_are_in_no_other_s_way(call: Call, sent: list[Any], given_up: Queue) -> None:
+    for _ in range(30):
+        given_up.put("broken")
+    given_up.put(message(1))
+    answer = call("POST", "/v1/dead-letters/deliveries/requeue", {"limit": 1}).body
+    assert (answer["requeued"], answer["failed"], answer["left"]) == (1, 30, 30)
+
+
 def test_only_a_store_s_deliveries_are_requeued_where_one_is_named(
     call: Call, sent: list[tuple[RetryMessage, int]], given_up: Queue
 ) -> None:

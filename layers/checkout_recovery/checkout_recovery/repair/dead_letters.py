@@ -7,7 +7,7 @@ no harm. What stays is held until the call ends: so it does not find the same ag
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -105,7 +105,7 @@ class DeadLetters:
 
         Args:
             name: which queue.
-            limit: how many are treated at most; what is another store's does not count.
+            limit: how many are done at most. What stays does not count, so that it is in nobody's way.
             store_id: whose; all where it is None.
             has_time: whether another letter may be begun.
 
@@ -124,15 +124,14 @@ class DeadLetters:
             for letters in queue.hold(has_time):
                 held += letters
                 theirs = [each for each in letters if store_id in (None, remedy.store_of(each))]
-                for chunk in _chunks(theirs[: limit - len(treated)], remedy.at_once):
-                    if not has_time():
-                        break
-                    results = remedy(chunk)
+                while theirs and (room := limit - _done(treated)) and has_time():
+                    size = min(remedy.at_once, room)
+                    results, theirs = remedy(theirs[:size]), theirs[size:]
                     done = [each.letter for each in results if each.fate is Fate.DONE]
                     queue.delete(done)
                     held = [letter for letter in held if letter not in done]
                     treated += results
-                if len(treated) >= limit:
+                if _done(treated) >= limit:
                     break
         finally:
             queue.release(held)
@@ -146,14 +145,13 @@ class DeadLetters:
         return known
 
 
+def _done(treated: Sequence[Treated]) -> int:
+    return sum(each.fate is Fate.DONE for each in treated)
+
+
 def _told(treated: Sequence[Treated], depth: Depth) -> Requeued:
     return Requeued(
         Counter(each.fate for each in treated),
         depth.messages + depth.in_flight,
         Counter(each.why for each in treated if each.why),
     )
-
-
-def _chunks(letters: Sequence[Letter], size: int) -> Iterator[Sequence[Letter]]:
-    for start in range(0, len(letters), size):
-        yield letters[start : start + size]

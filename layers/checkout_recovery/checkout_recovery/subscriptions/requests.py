@@ -122,7 +122,7 @@ class RequeueRequest(Request):
     """What of a queue is to be done again."""
 
     limit: int = Field(default=50, ge=1, le=100)
-    """How many messages at most."""
+    """How many messages are done again at most."""
     store_id: Annotated[str, StringConstraints(pattern=f"^{STORE_ID.pattern}$")] | None = None
     """Whose; all by default. The `stream` cannot tell before it is read."""
 
