@@ -181,7 +181,7 @@ def _refusal(response: httpx.Response, answer: Any) -> Failure:
             status=status,
         )
     told = _sentence(answer)
-    if status in (401, 403):
+    if status in (401, 403) and "title" not in answer:
         return Failure(f"The token does not allow this ({status}): {told}", status=status, problem=answer)
     if status == 404 and "title" not in answer:  # noqa: PLR2004 - the gateway's own
         return Failure("This stack's API has no such call: is it older than this command?", status=status)

@@ -114,7 +114,8 @@ def _requeue(session: Session, queue: Queue, store: str | None, limit: int | Non
         ended = Failure("Interrupted; what was requeued stays so.")
     except Failure as failure:
         ended = failure
-    _tell(session, total)
+    if not ended or total["requeued"]:
+        _tell(session, total)
     if ended:
         raise ended
     if total["failed"]:

@@ -48,7 +48,7 @@ def test_a_write_that_may_have_been_done_is_not_sent_again(api: PlayedApi) -> No
         (NotFound("The store has no such subscription"), "The store has no such subscription (404)"),
         (Conflict("The subscription is paused"), "The subscription is paused (409)"),
         (MalformedRequest(errors=[FieldError("limit", "1 to 100")]), "(limit: 1 to 100) (422)"),
-        (Unauthenticated(), "The token does not allow this (401)"),
+        (Unauthenticated(), "The request is not authenticated (401)"),
         (Forbidden("This needs the admin token"), "This needs the admin token"),
     ],
 )

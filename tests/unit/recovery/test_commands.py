@@ -328,6 +328,12 @@ def test_requeueing_that_breaks_off_says_what_was_done(api: PlayedApi) -> None:
     assert (result.exit_code, json.loads(result.stdout)["requeued"]) == (1, 50)
 
 
+def test_requeueing_that_is_refused_at_once_says_only_that(api: PlayedApi) -> None:
+    api.play(REQUEUE, problem(Unavailable()))
+    result = run("dlq", "requeue", "deliveries")
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
 def test_rejected_requests_are_listed_and_replayed(api: PlayedApi) -> None:
     api.play("GET /v1/dead-letters/rejected", answer({"messages": []}))
     api.play("POST /v1/dead-letters/rejected/requeue", requeued(1, 0))
