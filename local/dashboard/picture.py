@@ -30,6 +30,7 @@ _HEADROOM = 1.05
 """So that what is at its highest all the time is not on the edge."""
 _LETTERS = 11
 """How many of a legend's letters a column of the grid has room for."""
+_LEGEND_ROWS = 4
 
 LogLines = Sequence[Mapping[str, Any]]
 
@@ -125,16 +126,22 @@ def _metric(axes: Axes, widget: Widget, told: Sequence[Sample], window: Window) 
             ys = [value for value in points if not math.isnan(value)]
             axes.plot(xs, ys, label=label, color=_COLOURS[number % len(_COLOURS)], **style)  # type: ignore[arg-type] # each is what it takes
     axes.set_ylim(0, axes.get_ylim()[1] * _HEADROOM or 1)
+    _legend(axes, widget, [label for label, _ in lines])
+
+
+def _legend(axes: Axes, widget: Widget, labels: Sequence[str]) -> None:
+    """Below the scale, in as many columns as fit, and smaller where they are many rows."""
+    columns = max(1, widget["width"] * _LETTERS // (max(map(len, labels)) + 4))
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(-0.02, -0.14),
-        ncols=max(1, widget["width"] * _LETTERS // (max(len(label) for label, _ in lines) + 4)),
+        ncols=columns,
         frameon=False,
-        fontsize=7.5,
+        fontsize=7.5 if len(labels) <= _LEGEND_ROWS * columns else 6,
         borderaxespad=0,
         handlelength=1.2,
         columnspacing=1,
-        labelspacing=0.25,
+        labelspacing=0.2,
     )
 
 
