@@ -183,7 +183,9 @@ def subscription(subscription_id: str = "sub_1", *, failing_since: str | None = 
             **changes,
         }
     )
-    return SubscriptionAnswer.of(made).model_dump(mode="json") | {"failing_since": failing_since}
+    told = SubscriptionAnswer.of(made).model_dump(mode="json")
+    assert "failing_since" in told
+    return told | {"failing_since": failing_since}
 
 
 def subscriptions(*told: Json, next_cursor: str | None = None) -> Told:

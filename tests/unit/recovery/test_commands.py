@@ -9,11 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from checkout_recovery.checkout.event import Event, EventType
 from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.dead_letter_queues import QueueName
 from checkout_recovery.errors import Conflict, Unavailable
-from checkout_recovery.subscriptions.answers import CheckoutAnswer, SampleAnswer
+from checkout_recovery.subscriptions.answers import (
+    CaptureAnswer,
+    CheckoutAnswer,
+    DeadLetterAnswer,
+    DeadLetterPage,
+    ErasedAnswer,
+    QueueAnswer,
+    QueuesAnswer,
+    RecoverAnswer,
+    ReplayAnswer,
+    RequeueAnswer,
+    SampleAnswer,
+)
 from checkout_recovery.tables.deliveries import State
 from tests.unit.recovery.played import (
     CALLBACK,
@@ -41,6 +55,14 @@ ERASE = "DELETE /v1/stores/my-store/shoppers/%252B919876543210"
 PHONE = "+919876543210"
 
 
+def told(answered: BaseModel, status: int = 200) -> Told:
+    return answer(answered.model_dump(mode="json"), status)
+
+
+def stores(*store_ids: str, next_cursor: str | None = None) -> Told:
+    return answer({"stores": [store(store_id) for store_id in store_ids], "next_cursor": next_cursor})
+
+
 def shown(*words: str, given: str | None = None) -> Any:
     """What a machine reads of a command that succeeds."""
     result = run(*words, "--json", given=given)
@@ -52,10 +74,7 @@ def shown(*words: str, given: str | None = None) -> Any:
 
 
 def test_all_pages_of_stores_are_listed(api: PlayedApi) -> None:
-    first, second = (
-        {"stores": [store(name)], "next_cursor": more} for name, more in (("a", "a"), ("b", None))
-    )
-    api.play("GET /v1/stores", answer(first), answer(second))
+    api.play("GET /v1/stores", stores("a", next_cursor="a"), stores("b"))
     assert [one["store_id"] for one in shown("stores", "list")["stores"]] == ["a", "b"]
     assert [asked.query.get("cursor") for asked in api.asked] == [None, "a"]
 
@@ -85,11 +104,11 @@ def test_subscriptions_are_listed_with_their_health(api: PlayedApi) -> None:
 def test_without_a_store_the_subscriptions_of_all_are_listed_and_only_failing_ones_if_asked(
     api: PlayedApi,
 ) -> None:
-    api.play("GET /v1/stores", answer({"stores": [store()], "next_cursor": None}))
+    api.play("GET /v1/stores", stores("my-store"))
     failing = subscription("sub_2", failing_since="2026-11-22T10:00:00Z")
     api.play(f"GET {SUBSCRIPTIONS}", subscriptions(subscription(), failing))
-    told = shown("subscriptions", "list", "--failing")["subscriptions"]
-    assert [one["subscription_id"] for one in told] == ["sub_2"]
+    found = shown("subscriptions", "list", "--failing")["subscriptions"]
+    assert [one["subscription_id"] for one in found] == ["sub_2"]
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
@@ -125,8 +144,8 @@ def test_a_new_key_is_shown_once_with_how_long_the_old_one_holds(api: PlayedApi)
 
 @pytest.mark.parametrize(("delivered", "code"), [(True, 0), (False, 1)])
 def test_a_sample_that_is_refused_ends_with_1(api: PlayedApi, delivered: bool, code: int) -> None:
-    told = SampleAnswer(delivered=delivered, status=200 if delivered else 500, failure=None, latency_ms=3)
-    api.play(f"POST {SUBSCRIPTIONS}/sub_1/test", answer(told.model_dump(mode="json")))
+    outcome = SampleAnswer(delivered=delivered, status=200 if delivered else 500, failure=None, latency_ms=3)
+    api.play(f"POST {SUBSCRIPTIONS}/sub_1/test", told(outcome))
     result = run("subscriptions", "test", "my-store", "sub_1", "--json")
     assert (result.exit_code, json.loads(result.stdout)["delivered"]) == (code, delivered)
 
@@ -149,9 +168,9 @@ def test_deliveries_are_asked_for_by_all_that_is_given(api: PlayedApi) -> None:
 
 def test_empty_pages_are_gone_through_until_there_are_enough(api: PlayedApi) -> None:
     api.play(LOG, deliveries(next_cursor="dlv_a"), deliveries(3, next_cursor="dlv_b"), deliveries(2, 1))
-    told = shown("deliveries", "list", "my-store", "sub_1", "--limit", "2")
-    assert [one["checkout_id"] for one in told["deliveries"]] == ["cart-3", "cart-2"]
-    assert told["next_cursor"] == delivery(2)["delivery_id"]
+    found = shown("deliveries", "list", "my-store", "sub_1", "--limit", "2")
+    assert [one["checkout_id"] for one in found["deliveries"]] == ["cart-3", "cart-2"]
+    assert found["next_cursor"] == delivery(2)["delivery_id"]
     assert [asked.query.get("cursor") for asked in api.asked] == [None, "dlv_a", "dlv_b"]
 
 
@@ -173,7 +192,7 @@ def test_a_delivery_that_is_not_in_the_log_is_told(api: PlayedApi, asked: str) -
 
 def test_a_replay_is_asked_for_once(api: PlayedApi) -> None:
     route = f"POST {SUBSCRIPTIONS}/sub_1/deliveries/{delivery_id(NOW)}/replay"
-    api.play(route, answer({"delivery_id": delivery_id(NOW)}, 202))
+    api.play(route, told(ReplayAnswer(delivery_id=delivery_id(NOW)), 202))
     result = run("deliveries", "replay", "my-store", "sub_1", delivery_id(NOW))
     assert result.stdout == f"Queued: {delivery_id(NOW)}\n"
     assert len(api.requests(route)) == 1
@@ -187,8 +206,8 @@ def test_a_checkout_is_shown_with_its_deliveries_whatever_its_id(api: PlayedApi)
         created_at=NOW,
         updated_at=NOW,
     )
-    told = CheckoutAnswer.of(checkout, ()).model_dump(mode="json") | {"deliveries": [delivery(1)]}
-    api.play("GET /v1/stores/my-store/checkouts/a%252Fb%2525c", answer(told))  # decoded twice on its way
+    found = CheckoutAnswer.of(checkout, ()).model_dump(mode="json") | {"deliveries": [delivery(1)]}
+    api.play("GET /v1/stores/my-store/checkouts/a%252Fb%2525c", answer(found))  # decoded twice on its way
     output = run("checkout", "my-store", "a/b%c").stdout
     assert "checkout.abandoned of 2026-11-22 15:30:00 IST" in output
     assert delivery_id(NOW, 1) in output
@@ -206,14 +225,14 @@ def test_what_a_stranger_named_cannot_command_the_terminal(api: PlayedApi) -> No
 
 
 def recovered(looked_at: int, queued: int, next_cursor: str | None = None) -> Told:
-    return answer({"looked_at": looked_at, "queued": queued, "next_cursor": next_cursor}, 202)
+    return told(RecoverAnswer(looked_at=looked_at, queued=queued, next_cursor=next_cursor), 202)
 
 
 def test_recovery_goes_page_by_page_to_the_end(api: PlayedApi) -> None:
     cursor = delivery_id(NOW) + ".1763805600000"
     api.play(RECOVER, recovered(100, 90, cursor), problem(Unavailable()), recovered(10, 9))
     words = ("--since", "2026-11-22T09:00Z", "--until", "2026-11-22T11:00Z", "--per-second", "50")
-    told = shown("recover", "my-store", "sub_1", *words, "--state", "expired")
+    found = shown("recover", "my-store", "sub_1", *words, "--state", "expired")
     bodies = [asked.json for asked in api.asked]
     assert bodies[0] == {
         "since": "2026-11-22T09:00:00.000Z",
@@ -222,15 +241,15 @@ def test_recovery_goes_page_by_page_to_the_end(api: PlayedApi) -> None:
         "states": ["expired"],
     }
     assert bodies[1:] == [bodies[0] | {"cursor": cursor}] * 2
-    (run_of_one,) = told["subscriptions"]
+    (run_of_one,) = found["subscriptions"]
     assert (run_of_one["looked_at"], run_of_one["queued"], run_of_one["finished"]) == (110, 99, True)
 
 
 def test_recovery_of_a_store_leaves_out_who_cannot_be_sent_anything(api: PlayedApi) -> None:
     api.play(f"GET {SUBSCRIPTIONS}", subscriptions(subscription("sub_0", paused=True), subscription()))
     api.play(RECOVER, recovered(1, 1))
-    told = shown("recover", "my-store", "--since", "2h")
-    assert [one["subscription_id"] for one in told["subscriptions"]] == ["sub_1"]
+    found = shown("recover", "my-store", "--since", "2h")
+    assert [one["subscription_id"] for one in found["subscriptions"]] == ["sub_1"]
 
 
 def test_a_recovery_that_breaks_off_says_how_to_go_on(api: PlayedApi) -> None:
@@ -277,37 +296,36 @@ def test_a_time_without_its_zone_or_sense_is_wrong_usage(api: PlayedApi, since: 
 
 
 def requeued(done: int, left: int, kept: int = 0, failed: int = 0) -> Told:
-    told = {"requeued": done, "kept": kept, "failed": failed, "left": left, "detail": None}
-    return answer(told)
+    return told(RequeueAnswer(requeued=done, kept=kept, failed=failed, left=left, detail=None))
 
 
 def test_the_queues_are_counted(api: PlayedApi) -> None:
-    counts = {"name": "stream", "messages": 3, "in_flight": 1, "delayed": 0}
-    api.play("GET /v1/dead-letters", answer({"queues": [counts]}))
-    assert shown("dlq", "counts") == {"queues": [counts]}
+    counts = QueueAnswer(name=QueueName.STREAM, messages=3, in_flight=1, delayed=0)
+    api.play("GET /v1/dead-letters", told(QueuesAnswer(queues=[counts])))
+    assert shown("dlq", "counts") == {"queues": [counts.model_dump(mode="json")]}
     assert run("dlq", "counts").stdout.splitlines()[1].split() == ["stream", "3", "1", "0"]
 
 
 def test_a_look_at_a_queue_shows_what_its_messages_tell(api: PlayedApi) -> None:
-    message = {"message_id": "m1", "sent_at": "2026-11-22T10:00:00Z", "reason": "http", "writes": None}
-    api.play("GET /v1/dead-letters/deliveries", answer({"messages": [message]}))
+    message = DeadLetterAnswer(message_id="m1", sent_at=NOW, receives=1, readable=True, reason="http")
+    api.play("GET /v1/dead-letters/deliveries", told(DeadLetterPage(messages=[message])))
     output = run("dlq", "show", "deliveries", "--limit", "5").stdout
     assert api.asked[0].query == {"limit": "5"}
-    assert output.splitlines()[0].split() == ["message", "id", "sent", "reason"]
+    assert output.splitlines()[0].split() == ["message", "id", "sent", "receives", "readable", "reason"]
     assert "2026-11-22 15:30:00 IST" in output
 
 
 def test_requeueing_ends_when_nothing_is_left(api: PlayedApi) -> None:
     api.play(REQUEUE, requeued(50, 30), requeued(30, 0))
-    told = shown("dlq", "requeue", "deliveries", "--store", "my-store")
+    found = shown("dlq", "requeue", "deliveries", "--store", "my-store")
     assert [asked.json for asked in api.asked] == [{"limit": 50, "store_id": "my-store"}] * 2
-    assert (told["requeued"], told["left"]) == (80, 0)
+    assert (found["requeued"], found["left"]) == (80, 0)
 
 
 def test_requeueing_ends_when_nothing_moves(api: PlayedApi) -> None:
     api.play(REQUEUE, requeued(5, 2, kept=2), requeued(0, 2, kept=2))
-    told = shown("dlq", "requeue", "deliveries")
-    assert (told["requeued"], told["kept"], len(api.asked)) == (5, 2, 2)
+    found = shown("dlq", "requeue", "deliveries")
+    assert (found["requeued"], found["kept"], len(api.asked)) == (5, 2, 2)
 
 
 def test_requeueing_stops_at_a_limit(api: PlayedApi) -> None:
@@ -335,7 +353,7 @@ def test_requeueing_that_is_refused_at_once_says_only_that(api: PlayedApi) -> No
 
 
 def test_rejected_requests_are_listed_and_replayed(api: PlayedApi) -> None:
-    api.play("GET /v1/dead-letters/rejected", answer({"messages": []}))
+    api.play("GET /v1/dead-letters/rejected", told(DeadLetterPage(messages=[])))
     api.play("POST /v1/dead-letters/rejected/requeue", requeued(1, 0))
     assert run("rejected", "list").stdout == "The queue shows no message.\n"
     assert shown("rejected", "replay")["requeued"] == 1
@@ -350,14 +368,15 @@ def test_an_unknown_queue_is_wrong_usage(api: PlayedApi) -> None:
 
 @pytest.mark.parametrize(("word", "method"), [("on", "PUT"), ("show", "GET"), ("off", "DELETE")])
 def test_capture_is_switched_and_shown(api: PlayedApi, word: str, method: str) -> None:
-    told = {"until": None, "left": 0} if word == "off" else {"until": "2026-11-22T10:00:00Z", "left": 10}
-    api.play(f"{method} /v1/stores/my-store/capture", answer(told))
+    is_off = word == "off"
+    capture = CaptureAnswer(until=None, left=0) if is_off else CaptureAnswer(until=NOW, left=10)
+    api.play(f"{method} /v1/stores/my-store/capture", told(capture))
     output = run("capture", word, "my-store").stdout
-    assert ("not kept" if word == "off" else "2026-11-22 15:30:00 IST") in output
+    assert ("not kept" if is_off else "2026-11-22 15:30:00 IST") in output
 
 
 def test_an_erasure_says_what_was_done_and_not_of_whom(api: PlayedApi) -> None:
-    api.play(ERASE, answer({"erasure_id": "ers_1", "checkouts": 2}))
+    api.play(ERASE, told(ErasedAnswer(erasure_id="ers_1", checkouts=2, handles=3)))
     result = run("erase", "my-store", given=f"{PHONE}\ny\n")
     assert result.exit_code == 0
     assert "ers_1" in result.stdout
@@ -373,7 +392,7 @@ def test_an_erasure_that_is_not_confirmed_is_not_made(api: PlayedApi) -> None:
 
 
 def test_an_erasure_for_a_machine_takes_yes_and_stdin(api: PlayedApi) -> None:
-    api.play(ERASE, answer({"erasure_id": "ers_1", "checkouts": 2}))
+    api.play(ERASE, told(ErasedAnswer(erasure_id="ers_1", checkouts=2, handles=3)))
     assert shown("erase", "my-store", "-", "--yes", given=f"{PHONE}\n")["checkouts"] == 2
 
 
@@ -407,8 +426,8 @@ def test_tail_shows_each_change_once_newest_last_until_it_is_interrupted(api: Pl
     changed = answer({"deliveries": [delivery(2), retried], "next_cursor": None})
     api.play(LOG, deliveries(2, 1), changed, end)
     output, errors = process.communicate(timeout=60)
-    told = [json.loads(line) for line in output.splitlines()]
-    assert [(one["checkout_id"], one["attempts"]) for one in told] == [
+    found = [json.loads(line) for line in output.splitlines()]
+    assert [(one["checkout_id"], one["attempts"]) for one in found] == [
         ("cart-1", 1),
         ("cart-2", 1),
         ("cart-1", 2),
