@@ -119,6 +119,21 @@ def test_of_several_handles_the_latest_word_counts(table: ShopperTable) -> None:
     assert known == Shopper(told_at=NOW + 2 * SECOND, purchase=bought(NOW + SECOND, "later"))
 
 
+def test_of_each_order_is_known_how_it_was_told_first(table: ShopperTable) -> None:
+    first, second = bought(), bought(NOW + SECOND, "o-2")
+    for purchase in (first, second):
+        table.remember([PHONE], purchase, NOW)
+    assert table.known([PHONE, CART]).orders == {"o-1": first, "o-2": second}
+
+
+def test_of_too_many_orders_the_last_purchase_is_known_all_the_same(table: ShopperTable) -> None:
+    for number in range(40):
+        table.remember([PHONE], bought(NOW + number * SECOND, f"o-{number}"), NOW)
+    known = table.known([PHONE])
+    assert known.shopper.purchase == bought(NOW + 39 * SECOND, "o-39")
+    assert 0 < len(known.orders) <= 16
+
+
 def test_who_has_one_of_connected_phones_is_known_by_all_of_them(table: ShopperTable) -> None:
     table.told([PHONE], NOW)
     table.connect([PHONE, OTHER_PHONE], NOW)

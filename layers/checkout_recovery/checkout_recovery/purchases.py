@@ -102,8 +102,7 @@ class Purchases:
         """The same purchase as it was told first, where it names its order: told again, it is no later."""
         if purchase.order_id is None:
             return purchase
-        known = self._shoppers.known(handles).shopper.purchase
-        return known if known and known.order_id == purchase.order_id else purchase
+        return self._shoppers.known(handles).orders.get(purchase.order_id, purchase)
 
     def settle(
         self, store_id: str, handles: Iterable[str], purchase: Purchase, now: datetime, retention: timedelta

@@ -8,7 +8,7 @@ checkout that come at the same moment at least one finds the other. Keyed hashes
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,6 +40,9 @@ _MAX_HANDLES = 32
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _NOTHING: Mapping[str, Any] = {}
 _ZERO = {"N": "0"}
+_NO_STRINGS: Mapping[str, Any] = {"SS": ()}
+_MAX_ORDERS = 16
+"""A shopper's, to know one that is told again; a shop's own till number must not fill an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Known:
     shopper: Shopper
     versions: Mapping[str, int]
     """Of the records that were looked up, by handle; 0 where there is none."""
+    orders: Mapping[str, Purchase] = field(default_factory=dict)
+    """The purchases that named their order, by its id, as each was told first."""
 
 
 NOBODY = Known((), UNKNOWN, {})
@@ -211,8 +216,13 @@ class ShopperTable:
             ":expires": {"N": str(int(expires_at.timestamp()))},
             ":one": {"N": "1"},
         }
+        order = {":order": {"SS": [purchase.model_dump_json()]}, ":most": {"N": str(_MAX_ORDERS)}}
         for handle in (each for each in written_under(tuple(handles)) if each not in but):
-            self._update(handle, _BOUGHT, "attribute_not_exists(bought_at) OR bought_at <= :at", values)
+            is_noted = purchase.order_id and self._update(
+                handle, f"{_BOUGHT}, orders :order", f"{_IS_LATER} AND {_HAS_ROOM}", values | order
+            )
+            if not is_noted:
+                self._update(handle, _BOUGHT, _IS_LATER, values)
 
     def told(self, handles: Iterable[str], told_at: datetime, but: Collection[str] = ()) -> None:
         """Records under these handles that their shopper was told of, unless they were later.
@@ -257,8 +267,8 @@ class ShopperTable:
             update["ExpressionAttributeValues"] |= condition.get("ExpressionAttributeValues", {})
         return {"Update": update}
 
-    def _update(self, handle: str, update: str, condition: str, values: Mapping[str, Any]) -> None:
-        """Updates a record where the condition holds; where it does not, that is as well."""
+    def _update(self, handle: str, update: str, condition: str, values: Mapping[str, Any]) -> bool:
+        """Updates a record where the condition holds; returns whether it did."""
         for round_ in range(_ROUNDS):
             try:
                 with driver_errors():
@@ -272,18 +282,21 @@ class ShopperTable:
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":
-                    return
+                    return False
                 if code != "TransactionConflictException":
                     raise
                 self._sleep(0.02 * 2**round_)  # an abandonment of the same shopper is being written
             else:
-                return
+                return True
         raise Unavailable("The shopper is being written by many at once.")
 
 
 _TOLD = "SET told_at = :told, expires_at = :expires ADD version :one"
 _CONNECTED = "SET expires_at = :expires ADD phones :phones, version :one"
 _BOUGHT = "SET purchase = :purchase, bought_at = :at, expires_at = :expires ADD version :one"
+
+_IS_LATER = "(attribute_not_exists(bought_at) OR bought_at <= :at)"
+_HAS_ROOM = "(attribute_not_exists(orders) OR size(orders) < :most)"
 
 
 def _unchanged(version: int) -> dict[str, Any]:
@@ -323,7 +336,18 @@ def _known(handles: tuple[str, ...], items: Mapping[str, Mapping[str, Any]]) -> 
         handles=handles,
         shopper=reduce(Shopper.joined, map(_shopper, records.values()), UNKNOWN),
         versions={handle: int(record.get("version", _ZERO)["N"]) for handle, record in records.items()},
+        orders=_orders(records.values()),
     )
+
+
+def _orders(records: Iterable[Mapping[str, Any]]) -> dict[str, Purchase]:
+    noted = (text for record in records for text in record.get("orders", _NO_STRINGS)["SS"])
+    latest_first = sorted(map(Purchase.model_validate_json, noted), key=_heard_at, reverse=True)
+    return {purchase.order_id: purchase for purchase in latest_first if purchase.order_id}
+
+
+def _heard_at(purchase: Purchase) -> datetime:
+    return purchase.heard_at
 
 
 def _shopper(item: Mapping[str, Any]) -> Shopper:
