@@ -4,25 +4,19 @@ It takes ten minutes at most, prints a table, and writes it to bench/results and
 """
 
 import argparse
-import importlib
-import multiprocessing
 import os
 import platform
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 
 from bench import machine
 from bench.document import filled
 from bench.figures import Figure
+from bench.groups import measured
 from bench.machine import Machine
 from bench.report import Run, load, markdown, save, table
 
@@ -42,14 +36,6 @@ GROUPS: Mapping[str, float] = {
 """The modules that measure, and about how many seconds each takes on two quiet cores."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a group's process tells."""
-
-    figures: tuple[Figure, ...] = ()
-    problem: str = ""
-
-
 def run(groups: Sequence[str], *, quick: bool, say: Console) -> Run:
     """Measures groups, each in a process of its own: none inherits another's memory, caches or settings."""
     began, load_before, clock = machine.now(), machine.load(), time.monotonic()
@@ -60,7 +46,7 @@ def run(groups: Sequence[str], *, quick: bool, say: Console) -> Run:
         # Behind time, as on a busy machine, it says what it can.
         few = quick or left < sum(GROUPS[name] for name in groups[place:])
         say.print(f"bench: {group}{', few rounds' if few else ''}", highlight=False)
-        told = _measured(group, FEW if few else ROUNDS, left)
+        told = measured(group, FEW if few else ROUNDS, left)
         figures += told.figures
         if told.problem:
             missing[group] = told.problem
@@ -81,40 +67,6 @@ def run(groups: Sequence[str], *, quick: bool, say: Console) -> Run:
 def _receiver(figures: Sequence[Figure]) -> str:
     names = (one.baseline.removeprefix("raw socket to ") for one in figures if one.group == "sending")
     return next(names, "none")
-
-
-def _measured(group: str, rounds: int, seconds: float) -> Measured:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(group, rounds, theirs))
-    process.start()
-    theirs.close()
-    try:
-        told = ours.recv() if ours.poll(max(0.0, seconds)) else Measured(problem="there was no time left")
-    except EOFError:
-        told = Measured(problem="its process ended early")
-    finally:
-        if process.is_alive():
-            process.join(5)
-            process.terminate()
-        process.join()
-    assert isinstance(told, Measured)
-    return told
-
-
-def _measure(group: str, rounds: int, to: Connection) -> None:
-    signal.signal(signal.SIGTERM, _leave)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # metrics are lines on stdout
-    try:
-        told = Measured(tuple(importlib.import_module(f"bench.{group}").measure(rounds)))
-    except Exception as error:  # noqa: BLE001 - the other groups are worth having; the table says what is missing
-        told = Measured(problem=f"{type(error).__name__}: {error}"[:300])
-    to.send(told)
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Lets servers be closed on the way out."""
-    sys.exit(1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,9 @@
 """Cold starts: what passes from a function's import to its first answer, on the layers that are deployed."""
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,34 +35,44 @@ FIXTURES: Mapping[str, tuple[str, Callable[[Json], bool]]] = {
 
 
 def measure(rounds: int) -> list[Figure]:
+    with deployed() as there, starts() as (aws_url, events):
+        figures = []
+        for function in FIXTURES:
+            found = in_turns(
+                partial(_milliseconds, there, function, aws_url, events),
+                partial(_milliseconds, there, BARE, aws_url, events),
+                rounds,
+            )
+            figures.append(figure(GROUP, function, "ms", "makes a DynamoDB client", found, target=START))
+        return figures
+
+
+@contextlib.contextmanager
+def starts() -> Iterator[tuple[str, Mapping[str, Path]]]:
+    """Yields where a stub is that knows the fixtures' store, and a file with an event of each function."""
     held, token = held_item(), read_bearer(_event("authorize-store")["headers"]["authorization"])
     assert token
     with (
         tempfile.TemporaryDirectory() as folder,
-        deployed() as there,
         world({STORE_ID: 1}, held=held, token_hash=token.hash) as here,
     ):
-        bare = Path(folder) / "bare.json"
-        bare.write_text("{}")
-        figures = []
-        for function, (name, is_right) in FIXTURES.items():
-            event = Path(folder) / f"{function}.json"
-            event.write_text(json.dumps(_event(name) if name else _message(held)))
-            found = in_turns(
-                partial(_start, there, function, here.aws_url, event, is_right),
-                partial(_start, there, BARE, here.aws_url, bare, lambda answer: answer == {}),
-                rounds,
-            )
-            baseline = "makes a DynamoDB client"
-            figures.append(figure(GROUP, function, "ms", baseline, found, target=START))
-        return figures
+        events = {function: Path(folder) / f"{function}.json" for function in (*FIXTURES, BARE)}
+        for function, path in events.items():
+            name, _ = FIXTURES.get(function, ("", None))
+            event = _event(name) if name else _message(held)
+            path.write_text(json.dumps(event))
+        yield here.aws_url, events
 
 
-def _start(
-    there: Deployed, function: str, aws_url: str, event: Path, is_right: Callable[[Json], bool]
-) -> float:
-    told = there.run("first_answer", function, aws_url, [str(event)])
-    assert is_right(told["answer"]), f"{function} answered {told['answer']}"
+def check(function: str, answer: Json) -> None:
+    """Holds an answer to what it has to be."""
+    is_right = FIXTURES[function][1] if function != BARE else (lambda bare: bare == {})
+    assert is_right(answer), f"{function} answered {answer}"
+
+
+def _milliseconds(there: Deployed, function: str, aws_url: str, events: Mapping[str, Path]) -> float:
+    told = there.run("first_answer", function, aws_url, [str(events[function])])
+    check(function, told["answer"])
     assert function == BARE or told["package"].startswith(str(there.folder)), "not the layer's package"
     return float(told["milliseconds"])
 

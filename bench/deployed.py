@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,17 +44,43 @@ class Deployed:
     def run(self, program: str, function: str, aws_url: str, arguments: Sequence[str] = ()) -> Any:
         """Runs a module of this folder where `import app` is a function; returns what it prints as JSON."""
         parts = (f"functions/{function}", *(f"{layer}/python" for layer in _LAYERS), "runtime")
-        path = os.pathsep.join(str(self.folder / part) for part in parts)
-        result = subprocess.run(  # noqa: S603 - our own files
-            [sys.executable, "-S", "-P", str(ROOT / "bench" / f"{program}.py"), *arguments],
-            env=_environment(path, aws_url),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode:
-            raise RuntimeError(f"{program} of {function} failed:\n{result.stderr}")
-        return json.loads(result.stdout.splitlines()[-1])
+        path = [self.folder / part for part in parts]
+        return run_program(program, path, aws_url, arguments, interpreter=("-S", "-P"))
+
+
+def run_program(
+    program: str,
+    path: Iterable[Path],
+    aws_url: str,
+    arguments: Sequence[str] = (),
+    *,
+    interpreter: Sequence[str] = ("-P",),
+) -> Any:
+    """Runs a module of this folder by itself, in a function's environment.
+
+    Args:
+        program: the module's name.
+        path: where it finds what it imports, before what this Python has itself.
+        aws_url: where it finds AWS.
+        arguments: its own.
+        interpreter: Python's.
+
+    Returns:
+        What its last line says, as JSON.
+
+    Raises:
+        RuntimeError: it failed; the message has what it wrote to stderr.
+    """
+    result = subprocess.run(  # noqa: S603 - our own files
+        [sys.executable, *interpreter, str(ROOT / "bench" / f"{program}.py"), *arguments],
+        env=_environment(os.pathsep.join(map(str, path)), aws_url),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise RuntimeError(f"{program} failed:\n{result.stderr}")
+    return json.loads(result.stdout.splitlines()[-1])
 
 
 def _environment(path: str, aws_url: str) -> Mapping[str, str]:
@@ -78,8 +104,13 @@ def deployed() -> Iterator[Deployed]:
         _copy_runtime(folder / "runtime")
         for app in ROOT.glob("functions/*/app.py"):
             _put(folder, app.parent.name, app.read_text())
-        _put(folder, BARE, _BARE)
+        put_bare(folder)
         yield Deployed(folder)
+
+
+def put_bare(folder: Path) -> None:
+    """Makes the function that only makes a client, in a folder of functions."""
+    _put(folder, BARE, _BARE)
 
 
 def _put(folder: Path, function: str, source: str) -> None:

@@ -31,6 +31,7 @@ def main() -> int:
         "cpu_milliseconds": (time.process_time() - cpu) * 1e3,
         "answer": answer,
         "package": getattr(sys.modules.get("checkout_recovery"), "__file__", None),
+        "modules": sorted(sys.modules),
     }
     os.write(output, json.dumps(told).encode() + b"\n")
     return 0

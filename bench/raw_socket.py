@@ -17,13 +17,12 @@ class RawSocket:
         self._request = request
         self._socket = socket.create_connection((LOOPBACK, port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._post()
 
     def post(self, times: int) -> None:
         """Posts so many times.
 
         Raises:
-            ConnectionError: the receiver closed the connection.
+            ConnectionError: the receiver closed the connection, or did not answer with 200.
         """
         for _ in range(times):
             self._post()

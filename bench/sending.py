@@ -88,5 +88,5 @@ def _beside(
     cpu = [(ours.a_cpu_second, bare.a_cpu_second) for ours, bare in found]
     return (
         figure(GROUP, name, "/s", baseline, clock, target=target),
-        figure(GROUP, f"{name}, by CPU", "/CPU s", baseline, cpu),
+        figure(GROUP, f"{name}, by CPU", "/CPU s", baseline, cpu, target=target),
     )

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench.receivers import Receiver, receiver
-from bench.stub import SECRET, STORE_ID, Account, Item, stub
+from bench.stub import INDEX_KEY, SECRET, STORE_ID, Account, Item, stub
 from checkout_recovery import wiring
 from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.checkout.shopper import handle, identities
 from checkout_recovery.checkout.snapshot import Snapshot
 from checkout_recovery.providers import PROVIDERS
 from checkout_recovery.providers.provider import Request
@@ -123,6 +124,13 @@ def applied(snapshot: Snapshot, now: datetime, store_id: str = STORE_ID) -> Chec
     return checkout
 
 
+def known(checkout: Checkout) -> Checkout:
+    """With the handles of its shopper, as ingest writes it."""
+    key, store_id = bytes.fromhex(INDEX_KEY), checkout.store_id
+    handles = tuple(handle(key, store_id, *identity) for identity in identities(checkout.details))
+    return checkout.model_copy(update={"handles": handles})
+
+
 def item_of(checkout: Checkout, now: datetime) -> Item:
     """As the table has it, and the stream brings it."""
     return encode(checkout, now + timedelta(days=90), due_shards=8)
@@ -134,22 +142,16 @@ def held_item() -> Item:
     event["headers"]["x-event-id"] = "evt_before"
     event["body"] = event["body"].replace("2026-05-07T10:00:00Z", "2026-05-07T09:00:00Z")
     then = datetime.now(UTC) - timedelta(hours=1)
-    return item_of(applied(snapshot_of(request_of(event)), then), then)
+    return item_of(known(applied(snapshot_of(request_of(event)), then)), then)
 
 
 def stream_event(checkouts: Mapping[str, str]) -> dict[str, Any]:
     """A batch of the stream: each of these checkouts, by id, newly written, with its store's id."""
     now, sample = datetime.now(UTC), snapshot_of(request_of(ingest_event()))
-    records = [
-        {
-            "eventName": "INSERT",
-            "dynamodb": {
-                "SequenceNumber": str(number),
-                "NewImage": item_of(
-                    applied(sample.model_copy(update={"checkout_id": checkout_id}), now, store_id), now
-                ),
-            },
-        }
-        for number, (checkout_id, store_id) in enumerate(checkouts.items())
-    ]
+    records = []
+    for number, (checkout_id, store_id) in enumerate(checkouts.items()):
+        snapshot = sample.model_copy(update={"checkout_id": checkout_id})
+        image = item_of(known(applied(snapshot, now, store_id)), now)
+        written = {"SequenceNumber": str(number), "NewImage": image}
+        records.append({"eventName": "INSERT", "dynamodb": written})
     return {"Records": records}

@@ -1,0 +1,182 @@
+"""What the hot paths take that can be counted, and so is the same on every machine: `python -m bench.counts`.
+
+A test holds it to budgets. It is a process of its own, so that what is allocated is the functions' alone.
+"""
+
+import gc
+import json
+import os
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from bench.capacity import item_bytes
+from bench.cold_start import FIXTURES, check, starts
+from bench.deployed import BARE, ROOT, put_bare, run_program
+from bench.figures import Task
+from bench.stub import STORE_ID
+from bench.world import Context, held_item, ingest_event, stream_event, world
+from functions.fanout.app import handler as fanout
+from functions.ingest.app import handler as ingest
+
+SUBSCRIBERS = 10
+WARM = 200
+"""Calls until all that is remembered is remembered, by Python itself too."""
+REPEATED = 200
+
+Call = tuple[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted, by what happens."""
+
+    calls: Mapping[str, Sequence[str]]
+    """The AWS operations, in order."""
+    modules: Mapping[str, int]
+    """What each function has imported once it has answered, beyond one that only makes a DynamoDB client."""
+    bytes: Mapping[str, int]
+    """Of the items that are written, as DynamoDB counts them."""
+    peak_bytes: Mapping[str, int]
+    """What a warm handler holds at most at once."""
+    kept_blocks: Mapping[str, float]
+    """What a warm handler still holds after each call."""
+
+
+def count() -> Counts:
+    with world({STORE_ID: SUBSCRIBERS}, held=held_item()):
+        boto3.setup_default_session()
+        assert boto3.DEFAULT_SESSION
+        calls: list[Call] = []
+        events = boto3.DEFAULT_SESSION.events
+        keep = lambda model, params, **_: calls.append((model.name, json.loads(params["body"])))  # noqa: E731 - a hook
+        events.register("before-call", keep)
+        tasks = _tasks()
+        for task in tasks.values():
+            task()  # what is remembered of the store is read here
+        made = {name: _made(calls, task) for name, task in tasks.items()}
+        calls.clear()
+        hot = {name: tasks[name] for name in ("later snapshot", "event")}
+        # The hook of the clients that are there by now cannot be taken back: what it keeps is thrown away.
+        peaks = {name: _peak(task, calls) for name, task in hot.items()}
+        kept = {name: _kept(task, calls) for name, task in hot.items()}
+    sizes = {
+        "checkout": _item(made["first contact"], "PutItem"),
+        "delivery": _item(made["event"], "BatchWriteItem"),
+    }
+    operations = {name: [operation for operation, _ in told] for name, told in made.items()}
+    return Counts(operations, _modules(), sizes, peaks, kept)
+
+
+def _tasks() -> Mapping[str, Task]:
+    batch = stream_event({"c-new": STORE_ID})
+    told = {
+        "first snapshot": _without_contact(ingest_event("c-silent")),
+        "first contact": ingest_event("c-new"),
+        "later snapshot": ingest_event("c-held"),
+        "purchase": _completed(ingest_event("c-held")),
+    }
+    tasks: dict[str, Task] = {name: lambda event=event: _taken_in(event) for name, event in told.items()}  # type: ignore[misc]
+    return tasks | {"event": lambda: _fanned_out(batch)}
+
+
+def _taken_in(event: Mapping[str, Any]) -> None:
+    answer = ingest(dict(event), Context())
+    assert [one["status"] for one in json.loads(answer["body"])["results"]] == ["applied"], answer
+
+
+def _fanned_out(batch: Mapping[str, Any]) -> None:
+    assert fanout(dict(batch), Context()) == {"batchItemFailures": []}
+
+
+def _without_contact(event: dict[str, Any]) -> dict[str, Any]:
+    body = json.loads(event["body"])
+    body["payload"]["user"] = {}
+    return event | {"body": json.dumps(body)}
+
+
+def _completed(event: dict[str, Any]) -> dict[str, Any]:
+    body = json.loads(event["body"])
+    body["payload"]["session_state"] = "COMPLETED"
+    return event | {"body": json.dumps(body)}
+
+
+def _made(calls: list[Call], task: Task) -> Sequence[Call]:
+    calls.clear()
+    task()
+    return tuple(calls)
+
+
+def _item(calls: Sequence[Call], operation: str) -> int:
+    """Bytes of the item that is written; of the largest where there are several."""
+    written = next(body for name, body in calls if name == operation)
+    if "Item" in written:
+        return item_bytes(written["Item"])
+    (requests,) = written["RequestItems"].values()
+    return max(item_bytes(request["PutRequest"]["Item"]) for request in requests)
+
+
+def _peak(task: Task, calls: list[Call]) -> int:
+    _warm(task, calls)
+    gc.disable()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    task()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    gc.enable()
+    return peak - before
+
+
+def _kept(task: Task, calls: list[Call]) -> float:
+    _warm(task, calls)
+    before = sys.getallocatedblocks()
+    for _ in range(REPEATED):
+        task()
+        calls.clear()
+    gc.collect()
+    return (sys.getallocatedblocks() - before) / REPEATED
+
+
+def _warm(task: Task, calls: list[Call]) -> None:
+    for _ in range(WARM):
+        task()
+    calls.clear()
+    gc.collect()
+
+
+def _modules() -> Mapping[str, int]:
+    with starts() as (aws_url, events), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        put_bare(folder)
+        bare = _imported(folder / "functions" / BARE, BARE, aws_url, events[BARE])
+        found = {
+            function: _imported(ROOT / "functions" / function, function, aws_url, events[function])
+            for function in FIXTURES
+        }
+    return {function: len(modules - bare) for function, modules in found.items()}
+
+
+def _imported(folder: Path, function: str, aws_url: str, event: Path) -> frozenset[str]:
+    path = (folder, ROOT / "layers" / "checkout_recovery")
+    told = run_program("first_answer", path, aws_url, [str(event)])
+    check(function, told["answer"])
+    return frozenset(told["modules"])
+
+
+def main() -> int:
+    output = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # metrics are lines on stdout
+    os.write(output, json.dumps(asdict(count()), indent=2).encode() + b"\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
