@@ -126,6 +126,10 @@ bench: setup ## What the code costs beside the least that it could, in ten minut
 scale: setup ## What checkouts cost at every volume: docs/scale.md (needs Java and npm, or ARGS=--calculate)
 	@python -m bench.scale $(ARGS)
 
+.PHONY: cost
+cost: setup ## What a million events cost on AWS, service by service: docs/cost.md (ARGS=--measure measures anew)
+	@python -m bench.cost $(ARGS)
+
 # ---------------------------------------------------------------- AWS
 
 .PHONY: build
