@@ -33,6 +33,7 @@ from bench.spending import (
     Assumed,
     Deployed,
     Findings,
+    Requests,
     Spending,
 )
 from checkout_recovery import secrets
@@ -220,6 +221,9 @@ def _measured(findings: Findings) -> str:
         "fan-out, a batch by itself, CPU µs": lambda n: f"{carts[n].fan_out_microseconds.batch:,.0f}",
         "and for each event": lambda n: f"{carts[n].fan_out_microseconds.event:,.0f}",
         "and for each delivery": lambda n: f"{carts[n].fan_out_microseconds.delivery:,.0f}",
+        "fan-out by the clock, 1 to 1, and 100 to 1, ms": lambda n: (
+            f"{_clock(carts[n], 1):,.0f}, {_clock(carts[n], handling.MANY):,.0f}"
+        ),
         "fan-out's log, a batch by itself, B": lambda n: f"{carts[n].fan_out_log_bytes.batch:,.0f}",
         "and for each event, and each delivery": lambda n: (
             f"{carts[n].fan_out_log_bytes.event:,.0f}, {carts[n].fan_out_log_bytes.delivery:,.0f}"
@@ -229,6 +233,12 @@ def _measured(findings: Findings) -> str:
     }
     head = [f"measured ({findings.processor}, {findings.date})", *(_lines_in_cart(n) for n in carts)]
     return _table(head, ([name, *map(cell, carts)] for name, cell in rows.items()))
+
+
+def _clock(requests: Requests, events: int) -> float:
+    """Milliseconds of a batch to one subscriber."""
+    (found,) = (one for one in requests.batches if (one.events, one.subscribers) == (events, 1))
+    return found.milliseconds
 
 
 def _lines_in_cart(number: int) -> str:
@@ -510,7 +520,7 @@ def _compressed(one: Spending) -> Findings:
     return replace(one.findings, requests=changed)
 
 
-def _requests(one: Spending) -> Iterable[tuple[int, Any]]:
+def _requests(one: Spending) -> Iterable[tuple[int, Requests]]:
     return one.findings.requests.items()
 
 

@@ -23,6 +23,7 @@ from bench.cost import (
     tables,
 )
 from bench.document import filled
+from bench.handling import _counted, _typed_bytes
 from bench.prices import FILE, PRICES, Plan, dollars
 from bench.spending import (
     DYNAMODB,
@@ -148,6 +149,15 @@ def test_an_event_never_takes_less_than_nothing() -> None:
 def test_a_large_batch_that_is_off_weighs_no_more_than_a_small_one() -> None:
     found = Handling.fitted({(1, 1): 100, (1, 2): 100, (2, 2): 100, (1_000, 1_000): 2_000})
     assert found.of(1, 1) == pytest.approx(100, rel=0.05)
+
+
+def test_a_tree_of_attributes_is_as_large_as_its_names_and_values() -> None:
+    tree = {"M": {"id": {"S": "é"}, "n": {"N": "12345"}, "is": {"BOOL": True}, "of": {"L": [{"S": "ab"}]}}}
+    assert _typed_bytes(tree) == 3 + (1 + 2 + 2) + (1 + 1 + 4) + (1 + 2 + 1) + (1 + 2 + 3 + 1 + 2)
+
+
+def test_a_log_line_is_billed_with_what_cloudwatch_adds() -> None:
+    assert _counted("é\nab\n") == (2 + 26) + (2 + 26)
 
 
 # ---------------------------------------------------------------- Lambda
