@@ -1,7 +1,7 @@
 """What the stack costs on AWS, for each million events and thousand checkouts: the tables of docs/cost.md.
 
 make cost                  calculate from what was measured last, show, and write down
-make cost ARGS=--measure   measure anew first: requests and batches, about three minutes
+make cost ARGS=--measure   measure anew first: requests and batches, one to three minutes
 """
 
 import argparse
