@@ -6,12 +6,11 @@ consent, and to one whose key cannot be read. Nothing of it is simulated: the de
 """
 
 import itertools
-import json
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ from typing import Any, Self
 from botocore.config import Config
 
 from checkout_recovery.checkout.event import EventType
-from checkout_recovery.queues import RetryMessage
+from checkout_recovery.queues import Purpose, RetryMessage, RetryQueue
 from checkout_recovery.secrets import subscription_secret
 from checkout_recovery.tables.registry import RegistryTable
 from local import senders
@@ -87,6 +86,7 @@ class Trouble:
             self.flaky.endpoint.status = 500
             self._wait(begun + 75)
             self._give_up_old_ones()
+            self._send_purchases_again()
             self._disable_the_hopeless()
             self.flaky.endpoint.status = self.down.endpoint.status = 200
             self._wait(begun + seconds)
@@ -114,8 +114,8 @@ class Trouble:
         """Fails for a while: its circuit opens and closes."""
         self.dead = self._watch(self.unlucky, "ACR_CHECKOUT 2026-05", status=500)
         """Fails for good."""
-        self.quiet = self._watch(self.unlucky, "checkout 2026-11", status=500, events=["checkout.completed"])
-        """Fails, and hears so little that only its retries open its circuit."""
+        self.again = self._watch(self.unlucky, "checkout 2026-11", events=["checkout.completed"])
+        """Takes each purchase, and fails when it is sent again: later attempts alone open its circuit."""
         self.gone = self._watch(self.unlucky, "ACR_CHECKOUT 2025-09", status=410)
         self.keyless = self._watch(self.unlucky, "checkout 2026-11")
         self._hide_key(self.keyless.subscribed)
@@ -185,32 +185,42 @@ class Trouble:
     # ------------------------------------------------------------ what takes hours or days
 
     def _give_up_old_ones(self) -> None:
-        """Puts deliveries into the queue as they would be there after hours without an answer."""
-        now = datetime.now(UTC)
+        """Queues deliveries as they would be there after hours without an answer."""
+        old = datetime.now(UTC) - _LONG_AGO
+        log = self.unlucky.deliveries(self.dead.subscribed.subscription_id)
+        created = [each for each in log if each["event_type"] == EventType.CREATED]
+        self._queue(self.dead, created[:3], Purpose.RETRY, old)
+
+    def _send_purchases_again(self) -> None:
+        """Queues what an operator replays, all of it at once: one function makes it."""
+        self.again.endpoint.status = 500
+        log = self.unlucky.deliveries(self.again.subscribed.subscription_id)
+        self._queue(self.again, log[:10], Purpose.REPLAY, datetime.now(UTC))
+
+    def _queue(
+        self, watched: Watched, log: Iterable[Mapping[str, Any]], purpose: Purpose, event_time: datetime
+    ) -> None:
+        messages = [
+            RetryMessage(
+                purpose=purpose,
+                store_id=self.unlucky.store_id,
+                checkout_id=entry["checkout_id"],
+                subscription_id=watched.subscribed.subscription_id,
+                delivery_id=entry["delivery_id"],
+                event_id=entry["event_id"],
+                event_type=EventType(entry["event_type"]),
+                event_time=event_time,
+                sequence=entry["sequence"],
+                attempts=entry["attempts"],
+                reason="http",
+                not_before=datetime.now(UTC),
+            )
+            for entry in log
+        ]
         with closing(self._client("sqs")) as sqs:
-            for number in range(4, 7):
-                delivery = next(
-                    each
-                    for each in self.unlucky.deliveries(
-                        self.dead.subscribed.subscription_id, checkout_id=f"u-{number}"
-                    )
-                    if each["event_type"] == "checkout.created"
-                )
-                message = RetryMessage(
-                    store_id=self.unlucky.store_id,
-                    checkout_id=delivery["checkout_id"],
-                    subscription_id=self.dead.subscribed.subscription_id,
-                    delivery_id=delivery["delivery_id"],
-                    event_id=delivery["event_id"],
-                    event_type=EventType.CREATED,
-                    event_time=now - _LONG_AGO,
-                    sequence=1,
-                    attempts=8,
-                    reason="http",
-                    not_before=now,
-                )
-                queue = self._stack.outputs["RetryQueueUrl"]
-                sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(message.model_dump(mode="json")))
+            queue = RetryQueue(sqs, self._stack.outputs["RetryQueueUrl"])
+            if queue.send(messages, datetime.now(UTC)):
+                raise RuntimeError("The RetryQueue refused messages.")
 
     def _disable_the_hopeless(self) -> None:
         """Lets a circuit be open for six days already; its next probe is the last."""
