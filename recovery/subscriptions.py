@@ -74,7 +74,7 @@ def list_subscriptions(
 def show_subscription(
     session: Session, store: StoreId, subscription: SubscriptionId, callback_url: ShowUrl = False
 ) -> None:
-    """Show a subscription and its health, and when a failing receiver is tried next."""
+    """Show a subscription and its health."""
     found = session.api.get(path("stores", store, "subscriptions", subscription))
     _tell(session, found if callback_url else _masked(found))
 

@@ -16,6 +16,7 @@ from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.registry import MAX_SUBSCRIPTIONS, RegistryTable
+from checkout_recovery.tables.turns import Turns
 
 NOW = datetime(2026, 5, 7, 10, 0, 0, 123456, tzinfo=UTC)
 SETTINGS = StoreSettings(
@@ -338,8 +339,25 @@ def test_a_store_that_is_gone_is_not_listed(registry: RegistryTable, store: Stor
 
 
 def test_circuits_are_read_of_those_that_are_named_and_open(registry: RegistryTable, store: Store) -> None:
+    registry.create_subscription(replace(SUBSCRIPTION, subscription_id="sub_1"))
     opened = Circuit.opened("my-store", "sub_1", NOW)
     registry.put_circuit(None, opened)
     keys = [("my-store", "sub_1"), ("my-store", "sub_2"), ("nobody", "sub_1")]
     assert registry.circuits(keys) == {"sub_1": opened}
     assert registry.circuits([]) == {}
+
+
+def test_a_subscription_that_is_gone_opens_no_circuit(registry: RegistryTable, store: Store) -> None:
+    assert registry.put_circuit(None, Circuit.opened("my-store", "sub_1", NOW)) is False
+    assert registry.open_circuits() == []
+
+
+def test_a_deleted_subscription_leaves_nothing_beside_it(
+    registry: RegistryTable, store: Store, table_client: DynamoDBClient
+) -> None:
+    registry.create_subscription(replace(SUBSCRIPTION, subscription_id="sub_1"))
+    registry.put_circuit(None, Circuit.opened("my-store", "sub_1", NOW))
+    Turns(table_client, registry.table_name).take("sub_1", 1, 5, NOW)
+    registry.delete_subscription("my-store", "sub_1")
+    left = table_client.scan(TableName=registry.table_name)["Items"]
+    assert [item["kind_id"]["S"] for item in left] == ["store"]

@@ -238,8 +238,6 @@ STANDS = standing(EventType.ABANDONED, "evt_1")
         (None, None, Ended(State.SUPPRESSED, "no_subscription")),
         (None, WANTS_ALL, Ended(State.SUPPRESSED, "no_checkout")),
         (Checkout(store_id="my-store", checkout_id="c1"), WANTS_ALL, Ended(State.SUPPRESSED, "no_checkout")),
-        (STANDS, PAUSED, Ended(State.SUPPRESSED, "paused")),
-        (None, PAUSED, Ended(State.SUPPRESSED, "paused")),
         (STANDS, DISABLED, Ended(State.EXHAUSTED, "gone")),
         (STANDS, replace(DISABLED, disabled_reason="failing"), Ended(State.EXHAUSTED, "failing")),
         (STANDS, replace(DISABLED, paused=True), Ended(State.EXHAUSTED, "gone")),
@@ -249,6 +247,29 @@ def test_what_is_gone_or_stopped_gets_nothing(
     purpose: Purpose, checkout: Checkout | None, subscription: Subscription | None, ended: Ended
 ) -> None:
     assert relevance(waiting(EventType.ABANDONED, purpose), checkout, subscription, NOW) == ended
+
+
+@pytest.mark.parametrize("checkout", [STANDS, None])
+def test_who_is_paused_misses_what_happens_but_not_what_an_operator_wanted_sent(
+    checkout: Checkout | None,
+) -> None:
+    verdicts = {
+        purpose: relevance(waiting(EventType.ABANDONED, purpose), checkout, PAUSED, NOW)
+        for purpose in PURPOSES
+    }
+    assert verdicts == {
+        Purpose.RETRY: Ended(State.SUPPRESSED, "paused"),
+        Purpose.REPLAY: Ended(State.EXHAUSTED, "paused"),
+        Purpose.RECOVER: Ended(State.EXHAUSTED, "paused"),
+    }
+
+
+def test_what_is_not_told_overtakes_nothing() -> None:
+    """A newer abandonment that is held back from this subscriber must not cost it the details before."""
+    stands = standing(EventType.ABANDONED, "evt_2").model_copy(update={"suppressed": Suppression.COOLDOWN})
+    verdict = relevance(waiting(EventType.UPDATED), stands, WANTS_ALL, NOW)
+    assert isinstance(verdict, Delivery)
+    assert verdict.event.type is EventType.UPDATED
 
 
 @pytest.mark.parametrize("stands", [standing(EventType.RESUMED), standing(EventType.UPDATED, "evt_1")])

@@ -1,8 +1,8 @@
 """Whether a delivery still matters once its time has come. Pure: a function of what stands now.
 
-An event that the checkout has moved on from ends as superseded where the subscriber hears of the newer one,
-or where it asks for a message that is no longer wanted. An abandonment outlives a late detail: the checkout
-is abandoned still, and only its own event says so.
+An event that the checkout has moved on from ends as superseded where the subscriber is told of the newer
+one, or where it asks for a message that is no longer wanted. An abandonment outlives a late detail: the
+checkout is abandoned still, and only its own event says so.
 """
 
 from datetime import datetime, timedelta
@@ -40,7 +40,7 @@ def relevance(
     """
     if subscription is None:
         return Ended(State.SUPPRESSED, NO_SUBSCRIPTION)
-    if stopped := _stopped(subscription):
+    if stopped := _stopped(subscription, message.purpose):
         return stopped
     if checkout is None or checkout.event is None:
         return Ended(State.SUPPRESSED, NO_CHECKOUT)
@@ -51,10 +51,12 @@ def relevance(
     return _still_told(message, checkout, subscription)
 
 
-def _stopped(subscription: Subscription) -> Ended | None:
+def _stopped(subscription: Subscription, purpose: Purpose) -> Ended | None:
     if subscription.disabled_reason:
         return Ended(State.EXHAUSTED, subscription.disabled_reason)
-    return Ended(State.SUPPRESSED, PAUSED) if subscription.paused else None
+    if subscription.paused:  # what an operator wanted sent can still be recovered later
+        return Ended(State.SUPPRESSED if purpose is Purpose.RETRY else State.EXHAUSTED, PAUSED)
+    return None
 
 
 def _newest(message: RetryMessage, checkout: Checkout, subscription: Subscription) -> Delivery | Ended:
@@ -88,7 +90,8 @@ def _moved_on(message: RetryMessage, checkout: Checkout, subscription: Subscript
     if message.event_type is EventType.ABANDONED:
         is_still = _is_abandoned_still(message, checkout)
         return None if is_still else Ended(State.SUPERSEDED, NO_LONGER_ABANDONED)
-    return Ended(State.SUPERSEDED, NEWER_EVENT) if subscription.wants(stands.type) else None
+    is_told = subscription.wants(stands.type) and not delivery_of(checkout, stands, subscription).suppressed
+    return Ended(State.SUPERSEDED, NEWER_EVENT) if is_told else None
 
 
 def _held_back(delivery: Delivery | None) -> Delivery | Ended:

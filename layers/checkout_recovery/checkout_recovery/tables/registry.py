@@ -25,6 +25,7 @@ from checkout_recovery.tables.batch import read_batch
 from checkout_recovery.tables.codec import decode, decode_item, encode, encode_item
 from checkout_recovery.tables.driver import driver_errors
 from checkout_recovery.tables.token_hashes import STORE as _STORE
+from checkout_recovery.tables.turns import turns_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -268,8 +269,8 @@ class RegistryTable:
                 "ConditionExpression": "attribute_exists(store_id)",
             }
         }
-        circuit = self._circuit_deletes(store_id, subscription_id)
-        return self._changes([self._revise(store_id, -1), delete, *circuit])
+        beside = self._deletes_beside(store_id, subscription_id)
+        return self._changes([self._revise(store_id, -1), delete, *beside])
 
     def delete_subscriptions(self, store_id: str, subscription_ids: Sequence[str]) -> None:
         """Clears away the subscriptions of a store that is gone."""
@@ -283,14 +284,17 @@ class RegistryTable:
                         "Key": self._key(store_id, _SUBSCRIPTION + subscription_id),
                     }
                 },
-                *self._circuit_deletes(store_id, subscription_id),
+                *self._deletes_beside(store_id, subscription_id),
             )
         ]
         for start in range(0, len(deletes), _TRANSACTION_ACTIONS):
             self._transact(deletes[start : start + _TRANSACTION_ACTIONS])
 
     def put_circuit(self, before: Circuit | None, after: Circuit) -> bool:
-        """Opens a circuit, or claims a probe of one; returns whether nobody else did it first.
+        """Opens a circuit, or claims a probe of one.
+
+        Returns:
+            Whether it did: somebody else may have done it first, or the subscription may be gone.
 
         Raises:
             Unavailable: the table is throttled, down or too busy.
@@ -302,9 +306,15 @@ class RegistryTable:
             put["ConditionExpression"] = "probe_at = :before"
             put["ExpressionAttributeValues"] = {":before": encode(before.probe_at.isoformat())}
         named = {"store_id": _OPEN_CIRCUITS, "kind_id": after.subscription_id, "of_store": after.store_id}
+        subscription = {
+            "TableName": self.table_name,
+            "Key": self._key(after.store_id, _SUBSCRIPTION + after.subscription_id),
+            "ConditionExpression": "attribute_exists(store_id)",
+        }
         return self._changes(
             [
                 self._revise(after.store_id, 0),
+                {"ConditionCheck": subscription},  # deleted meanwhile, nobody would ever close its circuit
                 {"Put": put},
                 {"Put": {"TableName": self.table_name, "Item": encode_item(named)}},
             ]
@@ -349,6 +359,11 @@ class RegistryTable:
         except Conflict:
             return False
         return True
+
+    def _deletes_beside(self, store_id: str, subscription_id: str) -> list[dict[str, Any]]:
+        """What there may be of a subscription besides itself."""
+        turns = {"Delete": {"TableName": self.table_name, "Key": turns_key(subscription_id)}}
+        return [*self._circuit_deletes(store_id, subscription_id), turns]
 
     def _circuit_deletes(self, store_id: str, subscription_id: str) -> list[dict[str, Any]]:
         keys = (self._key(store_id, _CIRCUIT + subscription_id), self._key(_OPEN_CIRCUITS, subscription_id))

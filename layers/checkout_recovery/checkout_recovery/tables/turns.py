@@ -5,7 +5,7 @@ A turn that is not used is lost; that is what makes a turn a single small write.
 """
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _EPOCH, _MICROSECOND = datetime.fromisoformat("1970-01-01T00:00:00+00:00"), timedelta(microseconds=1)
 _TRIES = 5
+
+
+def turns_key(subscription_id: str) -> dict[str, Any]:
+    """The typed key of a subscription's item, in a partition that no store can be called."""
+    return {"store_id": {"S": f"#turns#{subscription_id}"}, "kind_id": {"S": "turns"}}
 
 
 class Turns:
@@ -66,7 +71,7 @@ class Turns:
             with driver_errors():
                 answer = self._client.update_item(
                     TableName=self._table_name,
-                    Key={"store_id": {"S": f"#turns#{subscription_id}"}, "kind_id": {"S": "turns"}},
+                    Key=turns_key(subscription_id),
                     UpdateExpression=update,
                     ConditionExpression=condition,
                     ExpressionAttributeValues=values,
