@@ -41,7 +41,8 @@ def _by_subscribers(rounds: int) -> list[Figure]:
     for size, smaller in ((SIZES[3], SIZES[0]), (SIZES[3], SIZES[2]), (SIZES[2], SIZES[1])):
         found = in_turns(partial(_microseconds, size), partial(_microseconds, smaller), rounds)
         target = GROWTH if smaller != SIZES[1] else None
-        name, baseline = f"a delivery, {size:,} subscribers", f"{smaller:,} subscriber{'s' * (smaller > 1)}"
+        name = f"a delivery, {size:,} subscribers, beside {smaller:,}"
+        baseline = f"{smaller:,} subscriber{'s' * (smaller > 1)}"
         figures.append(figure(GROUP, name, "CPU µs", baseline, found, target=target))
     return figures
 

@@ -27,7 +27,7 @@ def measure(rounds: int) -> list[Figure]:
     """Runs at most four rounds: each is two phases of ten seconds and of the wait for what is under way."""
     options = Options(seconds=10.0 if rounds > 3 else 4.0, settle_seconds=20.0)
     with local_cloud() as stack:
-        phases = _run(stack, options, max(1, min(rounds, 16) // 4))
+        phases = _run(stack, options, max(1, (rounds + 1) // 4))
     return [_percentile(phases, percent) for percent in PERCENTILES]
 
 
@@ -38,11 +38,22 @@ def _run(stack: Stack, options: Options, rounds: int) -> Sequence[tuple[Phase, P
         well = [receivers.subscribe(store, Kind.WELL) for _ in range(WELL)]
         post([store], WARM_UP_SECONDS, options.rate, "warm-up", options.seed)  # it starts the functions
         hanging = receivers.subscribe(store, Kind.HANGING)
+
+        def phase(name: str) -> Phase:
+            return _phase(name, [store], well, receiver, options, _unheard)
+
+        def without(name: str) -> Phase:
+            with _paused([hanging]):
+                return phase(name)
+
         found = []
         for number in range(rounds):
-            with _paused([hanging]):
-                quiet = _phase(f"without-{number}", [store], well, receiver, options, _unheard)
-            found.append((_phase(f"with-{number}", [store], well, receiver, options, _unheard), quiet))
+            if number % 2:
+                with_ = phase(f"with-{number}")
+                found.append((with_, without(f"without-{number}")))
+            else:
+                quiet = without(f"without-{number}")
+                found.append((phase(f"with-{number}"), quiet))
     return found
 
 
