@@ -1,8 +1,9 @@
 """Whether a delivery costs more where there are many, and an event where a function has had many before."""
 
 import functools
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from bench.figures import Figure, Target, figure, in_turns
@@ -62,10 +63,11 @@ def _by_age(rounds: int) -> Figure:
     """The next events of a function that has had so many, beside those of one that has had a hundred."""
     old, young = _function(), _function()
     events = EVENTS if rounds > 3 else EVENTS // 20
-    for first in range(0, events, BATCH):
-        assert not old(_arrivals(first), SENDING_SECONDS)
-    assert not young(_arrivals(0), SENDING_SECONDS)
-    found = in_turns(partial(_age, old, events), partial(_age, young, BATCH), rounds)
+    firsts = itertools.count(step=BATCH)
+    for _ in range(events // BATCH):
+        assert not old(_arrivals(next(firsts)), SENDING_SECONDS)
+    assert not young(_arrivals(next(firsts)), SENDING_SECONDS)
+    found = in_turns(partial(_age, old, firsts), partial(_age, young, firsts), rounds)
     name = f"an event x 1, after {events:,}"
     return figure(GROUP, name, "CPU µs", f"after {BATCH}", found, target=GROWTH)
 
@@ -75,8 +77,8 @@ def _function() -> FanOut:
     return wiring.fan_out()
 
 
-def _age(function: FanOut, first: int) -> float:
-    batches = [_arrivals(first + number * BATCH) for number in range(TIMED)]
+def _age(function: FanOut, firsts: Iterator[int]) -> float:
+    batches = [_arrivals(first) for first in itertools.islice(firsts, TIMED)]
     before = time.process_time()
     for arrivals in batches:
         assert not function(arrivals, SENDING_SECONDS)
