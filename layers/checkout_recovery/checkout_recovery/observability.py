@@ -5,11 +5,17 @@ outcome or a contract, and no id, because CloudWatch bills each combination. Nev
 secret, a signature or a URL.
 """
 
+import logging
+
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 logger = Logger()
 """Level and service come from the function's environment."""
+
+# At DEBUG they log requests with their bodies, and Lambda gives the root logger our level.
+for _name in ("boto3", "botocore", "urllib3"):
+    logging.getLogger(_name).setLevel(logging.INFO)
 
 METRICS = {
     # the sweep
@@ -32,6 +38,9 @@ METRICS = {
 }
 """Every metric that is emitted, with its unit. Each has the dimension ``service``: the function."""
 
+_VALUES_A_LINE = 99
+"""EMF takes 100; with those Powertools writes the line by itself, and then warns that none is left."""
+
 TOTALS = {"Deliveries": "outcome", "Postponed": "reason", "SubscriptionsDisabled": "reason"}
 """Metrics that are emitted once more with this dimension alone, for all functions: an alarm cannot search for
 what it has to add up."""
@@ -42,14 +51,15 @@ def measure(metric: str, *values: float, **dimensions: str) -> None:
 
     Args:
         metric: one of `METRICS`.
-        values: any number: a line has 100.
+        values: any number.
         dimensions: each combination of them is billed as a metric of its own.
     """
-    metrics = EphemeralMetrics()
-    for name, text in dimensions.items():
-        metrics.add_dimension(name=name, value=text)
-    if total := TOTALS.get(metric):
-        metrics.add_dimensions(**{total: dimensions[total]})
-    for value in values:
-        metrics.add_metric(name=metric, unit=METRICS[metric], value=value)
-    metrics.flush_metrics()
+    for start in range(0, len(values), _VALUES_A_LINE):
+        metrics = EphemeralMetrics()
+        for name, text in dimensions.items():
+            metrics.add_dimension(name=name, value=text)
+        if total := TOTALS.get(metric):
+            metrics.add_dimensions(**{total: dimensions[total]})
+        for value in values[start : start + _VALUES_A_LINE]:
+            metrics.add_metric(name=metric, unit=METRICS[metric], value=value)
+        metrics.flush_metrics()
