@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.deployed import BARE, ROOT, Deployed, deployed
-from bench.figures import Figure, Target, figure, in_turns
+from bench.figures import Effort, Figure, Target, figure, in_turns
 from bench.stub import STORE_ID, subscription_id
 from bench.world import held_item, world
 from checkout_recovery.delivery.plan import delivery_id
@@ -34,14 +34,14 @@ FIXTURES: Mapping[str, tuple[str, Callable[[Json], bool]]] = {
 """What arrives at each function, and whether its answer is the right one; the retry's is made here."""
 
 
-def measure(rounds: int) -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     with deployed() as there, starts() as (aws_url, events):
         figures = []
         for function in FIXTURES:
             found = in_turns(
                 partial(_milliseconds, there, function, aws_url, events),
                 partial(_milliseconds, there, BARE, aws_url, events),
-                rounds,
+                effort.shared(len(FIXTURES)),
             )
             figures.append(figure(GROUP, function, "ms", "makes a DynamoDB client", found, target=START))
         return figures

@@ -14,13 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from bench.capacity import item_bytes
 from bench.cold_start import FIXTURES, check, starts
 from bench.deployed import BARE, ROOT, put_bare, run_program
 from bench.figures import Task
-from bench.stub import STORE_ID
+from bench.stub import STORE_ID, Call, heard
 from bench.world import Context, held_item, ingest_event, stream_event, world
 from functions.fanout.app import handler as fanout
 from functions.ingest.app import handler as ingest
@@ -29,8 +27,6 @@ SUBSCRIBERS = 10
 WARM = 200
 """Calls until all that is remembered is remembered, by Python itself too."""
 REPEATED = 200
-
-Call = tuple[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +46,14 @@ class Counts:
 
 
 def count() -> Counts:
-    with world({STORE_ID: SUBSCRIBERS}, held=held_item()):
-        boto3.setup_default_session()
-        assert boto3.DEFAULT_SESSION
-        calls: list[Call] = []
-        events = boto3.DEFAULT_SESSION.events
-        keep = lambda model, params, **_: calls.append((model.name, json.loads(params["body"])))  # noqa: E731 - a hook
-        events.register("before-call", keep)
+    with world({STORE_ID: SUBSCRIBERS}, held=held_item()) as here:
         tasks = _tasks()
         for task in tasks.values():
             task()  # what is remembered of the store is read here
-        made = {name: _made(calls, task) for name, task in tasks.items()}
-        calls.clear()
+        made = {name: _made(here.aws_url, task) for name, task in tasks.items()}
         hot = {name: tasks[name] for name in ("later snapshot", "event")}
-        # The hook of the clients that are there by now cannot be taken back: what it keeps is thrown away.
-        peaks = {name: _peak(task, calls) for name, task in hot.items()}
-        kept = {name: _kept(task, calls) for name, task in hot.items()}
+        peaks = {name: _peak(task) for name, task in hot.items()}
+        kept = {name: _kept(task) for name, task in hot.items()}
     sizes = {
         "checkout": _item(made["first contact"], "PutItem"),
         "delivery": _item(made["event"], "BatchWriteItem"),
@@ -107,10 +95,10 @@ def _completed(event: dict[str, Any]) -> dict[str, Any]:
     return event | {"body": json.dumps(body)}
 
 
-def _made(calls: list[Call], task: Task) -> Sequence[Call]:
-    calls.clear()
+def _made(aws_url: str, task: Task) -> Sequence[Call]:
+    heard(aws_url)
     task()
-    return tuple(calls)
+    return heard(aws_url)
 
 
 def _item(calls: Sequence[Call], operation: str) -> int:
@@ -122,8 +110,8 @@ def _item(calls: Sequence[Call], operation: str) -> int:
     return max(item_bytes(request["PutRequest"]["Item"]) for request in requests)
 
 
-def _peak(task: Task, calls: list[Call]) -> int:
-    _warm(task, calls)
+def _peak(task: Task) -> int:
+    _warm(task)
     gc.disable()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
@@ -135,20 +123,18 @@ def _peak(task: Task, calls: list[Call]) -> int:
     return peak - before
 
 
-def _kept(task: Task, calls: list[Call]) -> float:
-    _warm(task, calls)
+def _kept(task: Task) -> float:
+    _warm(task)
     before = sys.getallocatedblocks()
     for _ in range(REPEATED):
         task()
-        calls.clear()
     gc.collect()
     return (sys.getallocatedblocks() - before) / REPEATED
 
 
-def _warm(task: Task, calls: list[Call]) -> None:
+def _warm(task: Task) -> None:
     for _ in range(WARM):
         task()
-    calls.clear()
     gc.collect()
 
 

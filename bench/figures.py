@@ -8,7 +8,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median, quantiles
 from typing import TypeVar
@@ -18,6 +18,8 @@ Task = Callable[[], object]
 Rounds = Sequence[tuple[float, float]]
 """Each round's figure and its baseline."""
 
+FEW = 3
+"""Rounds that there are in any case."""
 WIDE = 0.2
 """From this spread on, of the median, a figure says little."""
 
@@ -132,12 +134,28 @@ def figure(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much may be spent on measuring."""
+
+    rounds: int
+    seconds: float
+    """For all rounds; where they are slow there are fewer of them."""
+
+    def shared(self, by: int) -> "Effort":
+        """The part of one of so many that are measured after each other."""
+        return replace(self, seconds=self.seconds / by)
+
+
 def in_turns(
-    ours: Callable[[], _Found], bare: Callable[[], _Found], rounds: int
+    ours: Callable[[], _Found], bare: Callable[[], _Found], effort: Effort
 ) -> list[tuple[_Found, _Found]]:
     """Measures both once a round, in changing order; a first round is thrown away."""
     found: list[tuple[_Found, _Found]] = []
-    for number in range(rounds + 1):
+    until = time.monotonic() + effort.seconds
+    for number in range(effort.rounds + 1):
+        if len(found) > FEW and time.monotonic() > until:
+            break
         gc.collect()
         if number % 2:
             one = ours()

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import NoReturn
 
-from bench.figures import Figure
+from bench.figures import Effort, Figure
 
 _LEAVES_WITHIN_SECONDS = 5.0
 
@@ -23,17 +23,17 @@ class Measured:
     problem: str = ""
 
 
-def measured(group: str, rounds: int, seconds: float) -> Measured:
+def measured(group: str, effort: Effort, seconds: float) -> Measured:
     """Measures a group, and ends it when its time is up.
 
     Args:
         group: a module of this folder that has `measure(rounds)`.
-        rounds: how often it compares.
-        seconds: how long it may take.
+        effort: what its rounds may take.
+        seconds: after how long it is ended.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(group, rounds, theirs))
+    process = context.Process(target=_measure, args=(group, effort, theirs))
     process.start()
     theirs.close()
     try:
@@ -48,11 +48,11 @@ def measured(group: str, rounds: int, seconds: float) -> Measured:
     return told
 
 
-def _measure(group: str, rounds: int, to: Connection) -> None:
+def _measure(group: str, effort: Effort, to: Connection) -> None:
     signal.signal(signal.SIGTERM, _leave)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # metrics are lines on stdout
     try:
-        told = Measured(tuple(importlib.import_module(f"bench.{group}").measure(rounds)))
+        told = Measured(tuple(importlib.import_module(f"bench.{group}").measure(effort)))
     except Exception as error:  # noqa: BLE001 - the other groups are worth having; the table says what is missing
         told = Measured(problem=f"{type(error).__name__}: {error}"[:300])
     to.send(told)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from bench.figures import Figure, Target, figure, in_turns
+from bench.figures import FEW, Effort, Figure, Target, figure, in_turns
 from bench.stub import STORE_ID
 from bench.world import Context, forget, stream_event, world
 from checkout_recovery import wiring
@@ -31,16 +31,17 @@ STORES = {f"of-{size}": size for size in SIZES[:3]} | {f"many-{n}": LARGEST for 
 SENDING_SECONDS = 20.0
 
 
-def measure(rounds: int) -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     with world(STORES | {STORE_ID: 1}):
-        return [*_by_subscribers(rounds), _by_age(rounds)]
+        # The rest of its time goes into growing old.
+        return [*_by_subscribers(effort.shared(6)), _by_age(effort.shared(6))]
 
 
-def _by_subscribers(rounds: int) -> list[Figure]:
+def _by_subscribers(effort: Effort) -> list[Figure]:
     """An event's deliveries to ever more subscribers, by this process's CPU."""
     figures = []
     for size, smaller in ((SIZES[3], SIZES[0]), (SIZES[3], SIZES[2]), (SIZES[2], SIZES[1])):
-        found = in_turns(partial(_microseconds, size), partial(_microseconds, smaller), rounds)
+        found = in_turns(partial(_microseconds, size), partial(_microseconds, smaller), effort)
         target = GROWTH if smaller != SIZES[1] else None
         name = f"a delivery, {size:,} subscribers, beside {smaller:,}"
         baseline = f"{smaller:,} subscriber{'s' * (smaller > 1)}"
@@ -59,15 +60,15 @@ def _microseconds(size: int) -> float:
     return (time.process_time() - before) / times / size * 1e6
 
 
-def _by_age(rounds: int) -> Figure:
+def _by_age(effort: Effort) -> Figure:
     """The next events of a function that has had so many, beside those of one that has had a hundred."""
     old, young = _function(), _function()
-    events = EVENTS if rounds > 3 else EVENTS // 20
+    events = EVENTS if effort.rounds > FEW else EVENTS // 20
     firsts = itertools.count(step=BATCH)
     for _ in range(events // BATCH):
         assert not old(_arrivals(next(firsts)), SENDING_SECONDS)
     assert not young(_arrivals(next(firsts)), SENDING_SECONDS)
-    found = in_turns(partial(_age, old, firsts), partial(_age, young, firsts), rounds)
+    found = in_turns(partial(_age, old, firsts), partial(_age, young, firsts), effort)
     name = f"an event x 1, after {events:,}"
     return figure(GROUP, name, "CPU µs", f"after {BATCH}", found, target=GROWTH)
 

@@ -4,9 +4,10 @@ The load run's own stores, shoppers, receivers and accounts (`local.load`), in s
 """
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 
-from bench.figures import Figure, Target, figure
+from bench.figures import FEW, Effort, Figure, Target, figure
 from local.client import Client
 from local.cloud import Stack, local_cloud
 from local.load.__main__ import Options, Phase, _paused, _phase
@@ -21,17 +22,20 @@ WELL = 3
 """The one store's receivers beside the one that hangs."""
 PERCENTILES = (50, 99)
 WARM_UP_SECONDS = 5.0
+ROUNDS, ROUND_SECONDS = 4, 35.0
 
 
-def measure(rounds: int) -> list[Figure]:
-    """Runs at most four rounds: each is two phases of ten seconds and of the wait for what is under way."""
-    options = Options(seconds=10.0 if rounds > 3 else 4.0, settle_seconds=20.0)
+def measure(effort: Effort) -> list[Figure]:
+    """Runs as many rounds as there is time for: each is two phases, and the waits for what is under way."""
+    is_quick = effort.rounds <= FEW
+    options = Options(seconds=4.0 if is_quick else 10.0, settle_seconds=20.0)
+    until = time.monotonic() + effort.seconds
     with local_cloud() as stack:
-        phases = _run(stack, options, max(1, (rounds + 1) // 4))
+        phases = _run(stack, options, 1 if is_quick else ROUNDS, until)
     return [_percentile(phases, percent) for percent in PERCENTILES]
 
 
-def _run(stack: Stack, options: Options, rounds: int) -> Sequence[tuple[Phase, Phase]]:
+def _run(stack: Stack, options: Options, rounds: int, until: float) -> Sequence[tuple[Phase, Phase]]:
     with Client(stack.api_url, stack.admin_token) as client, Receiver() as receiver:
         receivers = Receivers(receiver)
         store = client.register(f"bench-{secrets.token_hex(4)}")
@@ -46,8 +50,10 @@ def _run(stack: Stack, options: Options, rounds: int) -> Sequence[tuple[Phase, P
             with _paused([hanging]):
                 return phase(name)
 
-        found = []
+        found: list[tuple[Phase, Phase]] = []
         for number in range(rounds):
+            if found and time.monotonic() > until - ROUND_SECONDS:
+                break
             if number % 2:
                 with_ = phase(f"with-{number}")
                 found.append((with_, without(f"without-{number}")))

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.deployed import BARE, Deployed, deployed
-from bench.figures import Comparison, Figure, Target, figure, in_turns
+from bench.figures import Comparison, Effort, Figure, Target, figure, in_turns
 from bench.stub import STORE_ID
 from bench.world import stream_event, world
 
@@ -15,7 +15,7 @@ IN_FLIGHT = 64
 TARGET = Target(must=40, aim=20)
 
 
-def measure(rounds: int) -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     with (
         tempfile.TemporaryDirectory() as folder,
         deployed() as there,
@@ -26,7 +26,7 @@ def measure(rounds: int) -> list[Figure]:
         found = in_turns(
             partial(_warm, there, here.aws_url, batch),
             partial(_idle, there, here.aws_url),
-            max(2, rounds // 3),
+            effort,
         )
     name = f"fan-out, {IN_FLIGHT} posts in flight, {RECORDS} records x {SUBSCRIBERS}"
     return [

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from bench.figures import Figure, Speed, Target, Task, figure, in_turns
+from bench.figures import Effort, Figure, Speed, Target, Task, figure, in_turns
 from bench.raw_socket import RawSocket, sent_by
 from bench.stub import KEY, STORE_ID
 from bench.world import Context, stream_event, world
@@ -26,7 +26,7 @@ BODY = b'{"body":"' + b"x" * 2_037 + b'"}'
 SENDER, FAN_OUT = Target(must=0.5, aim=0.8), Target(must=0.1, aim=0.25)
 
 
-def measure(rounds: int) -> list[Figure]:
+def measure(effort: Effort) -> list[Figure]:
     with world({STORE_ID: SUBSCRIBERS}) as here:
         subscriptions, sender = wiring.registry().subscriptions(STORE_ID).items, wiring.sender()
         posts = [_post(number, subscriptions[number % SUBSCRIBERS]) for number in range(POSTS)]
@@ -43,7 +43,7 @@ def measure(rounds: int) -> list[Figure]:
         raw = RawSocket(
             here.receiver.port, sent_by(lambda url: sender.send([_post(0, subscriptions[0], url)], 5))
         )
-        beside = partial(_beside, raw, f"raw socket to {here.receiver.name}", rounds)
+        beside = partial(_beside, raw, f"raw socket to {here.receiver.name}", effort.shared(2))
         found = [
             *beside("sender, signed POSTs of 2 KB", send, POSTS, SENDER),
             *beside(f"fan-out, 1 event x {SUBSCRIBERS}, deliveries", fan_out, BATCHES * SUBSCRIBERS, FAN_OUT),
@@ -78,12 +78,12 @@ def _prepare(number: int, subscription: Subscription, secret: Secret) -> tuple[M
 
 
 def _beside(
-    raw: RawSocket, baseline: str, rounds: int, name: str, task: Task, items: int, target: Target
+    raw: RawSocket, baseline: str, effort: Effort, name: str, task: Task, items: int, target: Target
 ) -> Sequence[Figure]:
     """A task beside the socket, by the clock and by this process's CPU."""
     task()  # connects
     speed: Callable[[], Speed] = partial(Speed.of, task, items)
-    found = in_turns(speed, partial(Speed.of, partial(raw.post, POSTS), POSTS), rounds)
+    found = in_turns(speed, partial(Speed.of, partial(raw.post, POSTS), POSTS), effort)
     clock = [(ours.a_second, bare.a_second) for ours, bare in found]
     cpu = [(ours.a_cpu_second, bare.a_cpu_second) for ours, bare in found]
     return (

@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import json
+import urllib.request
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +18,11 @@ KEY = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 _CONTRACTS = (("checkout", "2026-11"), ("ACR_CHECKOUT", "2025-09"), ("ACR_CHECKOUT", "2026-05"))
 _AT = {"S": "2026-05-07T10:00:00+00:00"}
 
+_HEARD_AT_MOST = 100
+
 Item = dict[str, Any]
+Call = tuple[str, dict[str, Any]]
+"""An operation and its parameters: what boto3 takes is what goes over the wire."""
 
 
 def store(store_id: str = STORE_ID, token_hash: str = "0" * 64) -> Item:
@@ -128,8 +134,25 @@ def stub(account: Account) -> Iterator[str]:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: %d\r\n\r\n"
         return head % len(answer) + answer
 
-    with serving(lambda head, body: made(_operation(head), body)) as port:
+    heard_last: deque[tuple[str, str]] = deque(maxlen=_HEARD_AT_MOST)
+
+    def answer(head: bytes, body: bytes) -> bytes:
+        if head.startswith(b"GET "):
+            told = json.dumps(list(heard_last)).encode()
+            heard_last.clear()
+            return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(told) + told
+        operation = _operation(head)
+        heard_last.append((operation.decode(), body.decode()))
+        return made(operation, body)
+
+    with serving(answer) as port:
         yield f"http://{LOOPBACK}:{port}"
+
+
+def heard(aws_url: str) -> list[Call]:
+    """The last calls that a stub was asked since this was called last, whatever client made them."""
+    with urllib.request.urlopen(aws_url) as response:  # noqa: S310 - the stub's own
+        return [(operation, json.loads(body)) for operation, body in json.load(response)]
 
 
 def _operation(head: bytes) -> bytes:

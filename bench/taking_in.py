@@ -1,7 +1,7 @@
 """The way in: the CPU of a snapshot beside its bare AWS calls, and how fast payloads are read and applied."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -11,8 +11,8 @@ from typing import Any
 import boto3
 from aws_lambda_powertools import Logger
 
-from bench.figures import Figure, Speed, Target, Task, cpu_microseconds, figure, in_turns
-from bench.stub import STORE_ID
+from bench.figures import Effort, Figure, Speed, Target, Task, cpu_microseconds, figure, in_turns
+from bench.stub import STORE_ID, Call, heard
 from bench.world import (
     Context,
     applied,
@@ -33,31 +33,33 @@ SUBSCRIBERS = 10
 CALLS = 40
 READS = 500
 LINES = (1, 10, 100)
+COMPARISONS = 11
 
 INGEST, READ = Target(must=1.5, aim=1.2), Target(must=0.1, aim=0.25)
 
-Calls = list[tuple[str, dict[str, Any]]]
+
+def measure(effort: Effort) -> list[Figure]:
+    each = effort.shared(COMPARISONS)
+    with world({STORE_ID: SUBSCRIBERS}, held=held_item()) as here:
+        return _handlers(here.aws_url, each) + _reading(each) + _parts(each)
 
 
-def measure(rounds: int) -> list[Figure]:
-    with world({STORE_ID: SUBSCRIBERS}, held=held_item()):
-        return _handlers(rounds) + _reading(rounds) + _parts(rounds)
-
-
-def _handlers(rounds: int) -> list[Figure]:
+def _handlers(aws_url: str, effort: Effort) -> list[Figure]:
     """Handlers beside the calls that they make, by a client as boto3 makes it and by the one deployed."""
     found = []
     for name, task, target in _tasks():
-        calls = recorded(wiring._dynamodb(), task)
+        heard(aws_url)
+        task()
+        calls = heard(aws_url)
         operations = " + ".join(operation for operation, _ in calls)
         for client, kind, bound in (
             (boto3.client("dynamodb"), "bare boto3", target),
-            (wiring._dynamodb(), "boto3 as configured", None),
+            (boto3.client("dynamodb", config=wiring._CONFIG), "boto3 as configured", None),
         ):
             ratios = in_turns(
                 partial(cpu_microseconds, task, CALLS),
                 partial(cpu_microseconds, partial(_replay, client, calls), CALLS),
-                rounds,
+                effort,
             )
             found.append(figure(GROUP, name, "CPU µs", f"{kind}: {operations}", ratios, target=bound))
     return found
@@ -76,12 +78,12 @@ def _tasks() -> list[tuple[str, Task, Target | None]]:
     ]
 
 
-def _reading(rounds: int) -> list[Figure]:
+def _reading(effort: Effort) -> list[Figure]:
     """Reading and applying payloads, small and large, beside the standard library's JSON alone."""
-    return [_read(request_of(ingest_event(lines=lines)), lines, rounds) for lines in LINES]
+    return [_read(request_of(ingest_event(lines=lines)), lines, effort) for lines in LINES]
 
 
-def _read(request: Request, lines: int, rounds: int) -> Figure:
+def _read(request: Request, lines: int, effort: Effort) -> Figure:
     now, times = datetime.now(UTC), READS // lines + 10
 
     def ours() -> None:
@@ -92,13 +94,13 @@ def _read(request: Request, lines: int, rounds: int) -> Figure:
         for _ in range(times * 10):
             json.loads(request.body)
 
-    pairs = in_turns(partial(Speed.of, ours, times), partial(Speed.of, bare, times * 10), rounds)
+    pairs = in_turns(partial(Speed.of, ours, times), partial(Speed.of, bare, times * 10), effort)
     ratios = [(one.a_cpu_second, other.a_cpu_second) for one, other in pairs]
     name = f"read and apply, {lines} line{'s' * (lines > 1)}, {len(request.body):,} B"
     return figure(GROUP, name, "/CPU s", "json.loads of the body", ratios, target=READ)
 
 
-def _parts(rounds: int) -> list[Figure]:
+def _parts(effort: Effort) -> list[Figure]:
     """What decisions rest on: the price of a log line, and of numbers that stay exact."""
     event, now = ingest_event(), datetime.now(UTC)
     request, text = request_of(event), event["body"]
@@ -117,27 +119,12 @@ def _parts(rounds: int) -> list[Figure]:
     figures = []
     for (name, baseline), (ours, bare) in pairs.items():
         found = in_turns(
-            partial(cpu_microseconds, ours, 10 * CALLS), partial(cpu_microseconds, bare, 10 * CALLS), rounds
+            partial(cpu_microseconds, ours, 10 * CALLS), partial(cpu_microseconds, bare, 10 * CALLS), effort
         )
         figures.append(figure(GROUP, name, "CPU µs", baseline, found))
     return figures
 
 
-def recorded(client: Any, run: Task) -> Calls:
-    """The calls that `run` makes of a client, with their parameters."""
-    calls: Calls = []
-    make = client._make_api_call
-
-    def record(name: str, parameters: dict[str, Any]) -> Any:
-        calls.append((name, parameters))
-        return make(name, parameters)
-
-    client._make_api_call = record
-    run()
-    del client._make_api_call
-    return calls
-
-
-def _replay(client: Any, calls: Calls) -> None:
+def _replay(client: Any, calls: Sequence[Call]) -> None:
     for name, parameters in calls:
         client._make_api_call(name, parameters)

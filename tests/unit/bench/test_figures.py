@@ -2,7 +2,18 @@
 
 import pytest
 
-from bench.figures import Comparison, Figure, Rounds, Spread, Target, Verdict, figure, headroom, in_turns
+from bench.figures import (
+    Comparison,
+    Effort,
+    Figure,
+    Rounds,
+    Spread,
+    Target,
+    Verdict,
+    figure,
+    headroom,
+    in_turns,
+)
 from bench.report import met
 
 RATE, COST = Target(must=0.5, aim=0.8), Target(must=1.4, aim=1.1)
@@ -47,9 +58,13 @@ def test_both_are_measured_in_turns_and_the_first_round_is_thrown_away() -> None
         asked.append("bare")
         return float(len(asked))
 
-    found = in_turns(ours, bare, 2)
+    found = in_turns(ours, bare, Effort(rounds=2, seconds=60))
     assert asked == ["bare", "ours", "ours", "bare", "bare", "ours"]
     assert found == [(3, 4), (6, 5)]
+
+
+def test_there_are_few_rounds_where_there_is_no_time() -> None:
+    assert len(in_turns(lambda: 1.0, lambda: 1.0, Effort(rounds=50, seconds=0))) == 3
 
 
 # ---------------------------------------------------------------- judging
