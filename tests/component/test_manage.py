@@ -1185,7 +1185,7 @@ def test_a_body_in_base64_is_read(store: Store, event: Load, context: SimpleName
     assert Answer(handler(sent, context)).status == 201
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/stores", "/v1/stores/my-store/x", "/v1/stores/my-store/"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/stores/my-store/x", "/v1/stores/my-store/"])
 def test_an_unknown_route_is_not_found(call: Call, path: str) -> None:
     assert is_problem(call("GET", path, caller=ADMIN), 404)
 

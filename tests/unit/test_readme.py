@@ -33,23 +33,21 @@ def headers(body: str = BODY) -> dict[str, str]:
     }
 
 
-CASES = [
-    (headers(), BODY, True),
-    (headers(), BODY + " ", False),
-    (headers() | {"webhook-timestamp": "1"}, BODY, False),
-]
+CASES = [({}, BODY, True), ({}, BODY + " ", False), ({"webhook-timestamp": "1"}, BODY, False)]
 
 
-@pytest.mark.parametrize(("sent", "body", "valid"), CASES)
-def test_the_python_lines_verify_and_refuse(sent: dict[str, str], body: str, valid: bool) -> None:
+@pytest.mark.parametrize(("changed", "body", "valid"), CASES)
+def test_the_python_lines_verify_and_refuse(changed: dict[str, str], body: str, valid: bool) -> None:
+    sent = headers() | changed
     names: dict[str, Any] = {}
     exec(snippet("python"), names)  # noqa: S102 - our own README
     assert names["verify"](KEY, sent, body.encode()) is valid
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node here to run them with")
-@pytest.mark.parametrize(("sent", "body", "valid"), CASES)
-def test_the_node_lines_verify_and_refuse(sent: dict[str, str], body: str, valid: bool) -> None:
+@pytest.mark.parametrize(("changed", "body", "valid"), CASES)
+def test_the_node_lines_verify_and_refuse(changed: dict[str, str], body: str, valid: bool) -> None:
+    sent = headers() | changed
     arguments = ", ".join([json.dumps(KEY), json.dumps(sent), f"Buffer.from({json.dumps(body)})"])
     script = f"{snippet('js')}\nconsole.log(verify({arguments}));"
     result = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)  # noqa: S603, S607 - the same

@@ -7,7 +7,7 @@ a collaborator needs is imported where it is built: no function loads what only 
 import functools
 import random
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import boto3
 from botocore.config import Config
@@ -71,7 +71,17 @@ def settings() -> Settings:
 
 @functools.cache
 def _dynamodb() -> "DynamoDBClient":
-    return boto3.client("dynamodb", config=_CONFIG)
+    session = boto3.Session()
+    client = session.client("dynamodb", config=_CONFIG)
+    credentials = session.get_credentials()
+    if not settings().direct_dynamodb or credentials is None:
+        return client
+    import certifi
+
+    from checkout_recovery.tables.direct import DirectDynamoDB
+
+    direct = DirectDynamoDB(client, credentials.get_frozen_credentials, certifi.where())
+    return cast("DynamoDBClient", direct)
 
 
 @functools.cache
