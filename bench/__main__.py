@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("groups", nargs="*", metavar="group", help=f"only these of {', '.join(GROUPS)}")
     parser.add_argument("--quick", action="store_true", help="few rounds, and nothing is written")
+    parser.add_argument("--add", action="store_true", help="put these groups into the run that was saved")
     parser.add_argument("--draw", action="store_true", help="only write document and plot anew")
     options = parser.parse_args(arguments)
     if unknown := set(options.groups) - GROUPS.keys():
@@ -89,8 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.draw
         else run(options.groups or list(GROUPS), quick=options.quick, say=console)
     )
+    if options.add:
+        found = load(RESULTS).with_groups(found)
     console.print(table(found))
-    if not (options.groups or options.quick):
+    if options.add or not (options.groups or options.quick):
         save(found, RESULTS)
         DOCUMENT.write_text(filled(DOCUMENT.read_text(), {"figures": markdown(found)}))
     return 1 if found.missing else 0

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -23,6 +23,20 @@ class Run:
     figures: tuple[Figure, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
     """The groups that could not be measured, and why."""
+    later: Mapping[str, Machine] = field(default_factory=dict)
+    """The groups that were measured again by themselves, and when."""
+
+    def with_groups(self, other: "Run") -> "Run":
+        """This run with another's groups in the place of its own."""
+        groups = {one.group.replace(" ", "_"): None for one in other.figures} | dict(other.missing)
+        kept = (one for one in self.figures if one.group.replace(" ", "_") not in groups)
+        missing = {group: why for group, why in self.missing.items() if group not in groups}
+        return replace(
+            self,
+            figures=(*kept, *other.figures),
+            missing=missing | dict(other.missing),
+            later=dict(self.later) | dict.fromkeys(groups, other.machine),
+        )
 
 
 RUN = TypeAdapter(Run)
@@ -75,6 +89,10 @@ def remarks(run: Run) -> list[str]:
     wide = [f"{one.group}: {one.name}" for one in run.figures if one.target and _is_wide(one)]
     if wide:
         told.append(f"Their rounds differ widely, so they say little: {'; '.join(wide)}.")
+    told += [
+        f"{group.replace('_', ' ').capitalize()} was measured by itself: {_description(machine)}"
+        for group, machine in run.later.items()
+    ]
     told += [f"Not measured: {group} ({why})." for group, why in run.missing.items()]
     return told
 

@@ -77,3 +77,13 @@ def test_a_saved_run_is_read_as_it_was(tmp_path: Path) -> None:
     save(run, tmp_path)
     assert load(tmp_path) == run
     assert (tmp_path / "bench.png").stat().st_size > 1_000
+
+
+def test_a_group_that_is_measured_again_takes_the_place_of_what_was_there() -> None:
+    before = Run(MACHINE, (FIGURE, replace(FIGURE, group="cold start")), {"latency": "why"})
+    again = Run(replace(MACHINE, load_before=0.2), (replace(FIGURE, group="latency"),))
+    after = before.with_groups(again)
+    assert [one.group for one in after.figures] == ["sending", "cold start", "latency"]
+    assert after.missing == {}
+    (remark,) = remarks(after)
+    assert remark.startswith("Latency was measured by itself: 2026-11-22 10:00 UTC")
