@@ -23,6 +23,7 @@ _LONGEST_WAIT = 10.0
 _REPEATABLE = ("GET", "PUT", "DELETE")
 _PAGE = 100
 _REDIRECTS = range(300, 400)
+_NOT_FOUND = 404
 _UNKNOWN_OUTCOME = " Whether it was done is not known: look before you ask again."
 
 Answer = dict[str, Any]
@@ -183,7 +184,7 @@ def _refusal(response: httpx.Response, answer: Any) -> Failure:
     told = _sentence(answer)
     if status in (401, 403) and "title" not in answer:
         return Failure(f"The token does not allow this ({status}): {told}", status=status, problem=answer)
-    if status == 404 and "title" not in answer:  # noqa: PLR2004 - the gateway's own
+    if status == _NOT_FOUND and "title" not in answer:  # the gateway's own
         return Failure("This stack's API has no such call: is it older than this command?", status=status)
     return Failure(f"{told} ({status})", status=status, problem=answer)
 
@@ -192,7 +193,14 @@ def _sentence(problem: Mapping[str, Any]) -> str:
     """A problem document in words; the gateway's own answers have only a message."""
     title = problem.get("title") or problem.get("message") or "The API refused it"
     told = f"{title}: {problem['detail']}" if problem.get("detail") else str(title)
+    if problem.get("detail") and problem.get("status") == _NOT_FOUND:
+        told = str(problem["detail"])  # the title says no more than that it is not there
     errors = problem.get("errors")
     faults = [fault for fault in errors if isinstance(fault, dict)] if isinstance(errors, list) else []
-    fields = "; ".join(f"{fault.get('field')}: {fault.get('message')}" for fault in faults)
+    fields = "; ".join(f"{fault.get('field')}: {_fault(fault)}" for fault in faults)
     return f"{told} ({fields})" if fields else told
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    """What is wrong with a field, without how the API's validator begins what another has said."""
+    return str(fault.get("message")).removeprefix("Value error, ")

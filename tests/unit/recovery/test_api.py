@@ -49,6 +49,10 @@ def test_a_write_that_may_have_been_done_is_not_sent_again(api: PlayedApi) -> No
         (Conflict("The subscription is paused"), "The subscription is paused (409)"),
         (MalformedRequest(errors=[FieldError("limit", "1 to 100")]), "(limit: 1 to 100) (422)"),
         (Unauthenticated(), "The request is not authenticated (401)"),
+        (
+            MalformedRequest(errors=[FieldError("since", "Value error, has no offset")]),
+            "(since: has no offset)",
+        ),
         (Forbidden("This needs the admin token"), "This needs the admin token"),
     ],
 )
@@ -59,6 +63,11 @@ def test_a_problem_is_told_as_a_sentence(
     result = run("stores", "show", "my-store")
     assert (result.exit_code, result.stdout) == (1, "")
     assert told in result.stderr
+
+
+def test_what_is_not_there_is_told_once(api: PlayedApi) -> None:
+    api.play(STORE, problem(NotFound("There is no such store")))
+    assert run("stores", "show", "my-store").stderr == "recovery: There is no such store (404)\n"
 
 
 def test_the_gateway_s_own_refusal_is_told_too(api: PlayedApi) -> None:
