@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +18,8 @@ from rich.text import Text
 from recovery import moments
 from recovery.failure import Failure
 
-_PIPED_WIDTH = 200
-"""Into a pipe nothing is folded that a terminal of this width would not fold."""
+_ANY_WIDTH = 100_000
+"""Of which a table takes what it needs: an id that is folded cannot be copied."""
 
 Rows = Iterable[Sequence[Any]]
 
@@ -37,8 +38,7 @@ class Screen:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        width = None if sys.stdout.isatty() else _PIPED_WIDTH
-        self._out = Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+        self._out = Console(file=sys.stdout, highlight=False)
         self._err = Console(file=sys.stderr, highlight=False, stderr=True)
 
     def document(self, value: Any) -> None:
@@ -52,7 +52,7 @@ class Screen:
     def say(self, text: str) -> None:
         """Writes a sentence; machines are spared it."""
         if not self.as_json:
-            self._out.print(Text(clean(text)))
+            self._out.print(Text(clean(text)), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Writes to stderr, so that it is read and never piped on."""
@@ -66,19 +66,19 @@ class Screen:
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in columns:
-            table.add_column(name, overflow="fold")
+            table.add_column(name, no_wrap=True)
         for row in cells:
             table.add_row(*row)
-        self._out.print(table)
+        self._whole(table)
 
     def facts(self, facts: Mapping[str, Any]) -> None:
         """Writes one thing, a fact a line."""
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
+        table.add_column(no_wrap=True)
         for name, value in facts.items():
             table.add_row(name, Text(clean(value)))
-        self._out.print(table)
+        self._whole(table)
 
     def progress(self) -> Progress:
         """A bar on stderr; nothing where nobody watches."""
@@ -99,6 +99,14 @@ class Screen:
             print(json.dumps(told), file=sys.stderr)  # noqa: T201 - neither folded nor coloured
         else:
             self.note(f"recovery: {failure.message}")
+
+    def _whole(self, table: Table) -> None:
+        """Writes each row as one line, however long: a narrow terminal wraps it, and nothing is cut."""
+        needed = Measurement.get(self._out, self._out.options.update(width=_ANY_WIDTH), table).maximum
+        for line in self._out.render_lines(table, self._out.options.update(width=needed), pad=False):
+            text = Text.assemble(*((segment.text, segment.style or "") for segment in line))
+            text.rstrip()  # what only fills a column up would wrap into blank lines
+            self._out.print(text, soft_wrap=True)
 
     @staticmethod
     def _raw(text: str) -> None:
