@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 import typer
 
 from recovery import moments
-from recovery.api import Answer, path
+from recovery.api import Answer, items, path
 from recovery.arguments import StoreId, SubscriptionId
+from recovery.failure import Failure
 from recovery.session import Session, command, group
 from recovery.show import when
 
@@ -17,13 +18,25 @@ app = group("Who is told, and how their receivers fare.")
 ShowUrl = Annotated[
     bool, typer.Option("--callback-url", help="Show the whole callback URL, which may hold a credential.")
 ]
+_DAY = timedelta(days=1)
+_SHORTEST_OVERLAP, _LONGEST_OVERLAP = timedelta(minutes=10), timedelta(days=7)
+_FORBIDDEN = 403
+
+
+def _overlap(text: str | timedelta) -> timedelta:
+    """Reads a length that the API takes; wrong usage otherwise."""
+    read = moments.length(text)
+    if read > _LONGEST_OVERLAP:
+        raise typer.BadParameter("at most 7 days")
+    if read < _SHORTEST_OVERLAP:
+        raise typer.BadParameter("at least 10 minutes")
+    return read
+
+
 Overlap = Annotated[
     timedelta,
-    typer.Option(
-        parser=moments.length, metavar="LENGTH", help="How long the previous key signs along: 10m to 7d."
-    ),
+    typer.Option(parser=_overlap, metavar="LENGTH", help="How long the previous key signs along: 10m to 7d."),
 ]
-_DAY = timedelta(days=1)
 
 
 @command(app, "list", examples="recovery subscriptions list my-store\nrecovery subscriptions list --failing")
@@ -76,6 +89,7 @@ def show_subscription(
 ) -> None:
     """Show a subscription and its health."""
     found = session.api.get(path("stores", store, "subscriptions", subscription))
+    found |= {"probe_at": _probe_at(session, found) if found.get("failing_since") else None}
     _tell(session, found if callback_url else _masked(found))
 
 
@@ -134,6 +148,19 @@ def health(subscription: Answer) -> str:
     return "well"
 
 
+def _probe_at(session: Session, subscription: Answer) -> str | None:
+    """When a failing receiver may be tried next; None for a store's token, which may not ask that."""
+    try:
+        circuits = items(session.api.get(path("circuits")), "circuits")
+    except Failure as failure:
+        if failure.status == _FORBIDDEN:
+            return None
+        raise
+    ids = ("store_id", "subscription_id")
+    own = (one for one in circuits if all(one.get(name) == subscription.get(name) for name in ids))
+    return next((one.get("probe_at") for one in own), None)
+
+
 def _is_failing(subscription: Answer) -> bool:
     return bool(subscription.get("failing_since") or subscription.get("disabled_reason"))
 
@@ -156,6 +183,7 @@ def _tell(session: Session, found: Answer) -> None:
             "contract": _contract(found),
             "receiver": found.get("callback_url"),
             "health": health(found),
+            **({"next probe": when(found, "probe_at")} if found.get("probe_at") else {}),
             "events": _listed(found, "events"),
             "consent": found.get("consent"),
             "requires": _listed(found, "requires"),
@@ -179,13 +207,15 @@ def _listed(subscription: Answer, name: str) -> str:
 
 
 def _masked(subscription: Answer) -> Answer:
-    """The same with no more of its callback URL than the host."""
+    """The same with no more of its callback URL than the host and its port."""
     url = subscription.get("callback_url")
     if not isinstance(url, str):
         return subscription
     try:
         parts = urlsplit(url)
-        shown = f"{parts.scheme}://{parts.hostname}/…"
+        port = f":{parts.port}" if parts.port is not None else ""
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        shown = f"{parts.scheme}://{host}{port}/…"
     except ValueError:
         shown = "…"
     return subscription | {"callback_url": shown}
