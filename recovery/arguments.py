@@ -25,4 +25,5 @@ Until = Annotated[
     datetime | None,
     typer.Option(parser=moments.moment, metavar="TIME", help="Up to this time; till now without it."),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for a confirmation.")]
 Length = Annotated[timedelta, typer.Option(parser=moments.length, metavar="LENGTH")]

@@ -1,11 +1,13 @@
 """`recovery dlq` and `recovery rejected`: what was given up on, and having it tried again."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from recovery.api import Answer, count, items, path
+from recovery.arguments import Yes
 from recovery.failure import Failure
 from recovery.session import Session, command, group
 from recovery.show import when
@@ -14,7 +16,9 @@ dlq = group("The dead-letter queues: what was given up on.")
 rejected = group("Requests that were authentic and not understood, or captured.")
 
 _CALL = 50
-_COUNTS = ("requeued", "kept", "failed", "left")
+_STAY = ("kept", "failed", "left")
+_KEPT = "kept: their subscription is disabled or paused; `recovery subscriptions resume …` first"
+_HEADINGS = {"receives": "looked at"}
 
 
 class Queue(StrEnum):
@@ -59,7 +63,7 @@ def show(session: Session, queue: QueueName, limit: Look = 20) -> None:
 )
 def requeue(session: Session, queue: QueueName, store: OneStore = None, limit: Most = None) -> None:
     """Have what a queue has tried again. Exit code 1 if some of it could not be."""
-    _requeue(session, queue, store, limit)
+    _repeat(session, queue, _body(store), limit)
 
 
 @command(rejected, "list", examples="recovery rejected list")
@@ -75,7 +79,32 @@ def list_rejected(session: Session, limit: Look = 20) -> None:
 )
 def replay(session: Session, store: OneStore = None, limit: Most = None) -> None:
     """Have them taken in again, as after an adapter was corrected; what is still not understood stays."""
-    _requeue(session, Queue.REJECTED, store, limit)
+    _repeat(session, Queue.REJECTED, _body(store), limit)
+
+
+@command(
+    rejected,
+    "discard",
+    examples="recovery rejected discard\nrecovery rejected discard --yes --limit 10",
+)
+def discard(session: Session, limit: Most = None, yes: Yes = False) -> None:
+    """Delete requests that were refused and captured; what was authentic stays. It cannot be undone."""
+    if not yes:
+        _confirm()
+    _repeat(session, Queue.REJECTED, {"discard_refused": True}, limit, done="discarded")
+
+
+def _confirm() -> None:
+    try:
+        agreed = typer.confirm("Delete the captured requests for good?", err=True)
+    except typer.Abort:
+        raise Failure("Nothing was deleted: it was not confirmed, and --yes was not given.") from None
+    if not agreed:
+        raise Failure("Nothing was deleted.")
+
+
+def _body(store: str | None) -> Answer:
+    return {"store_id": store} if store else {}
 
 
 def _show(session: Session, queue: Queue, limit: int) -> None:
@@ -87,7 +116,7 @@ def _show(session: Session, queue: Queue, limit: int) -> None:
     told = [name for message in messages for name, value in message.items() if value is not None]
     columns = list(dict.fromkeys(told))
     session.screen.table(
-        [name.removesuffix("_at").replace("_", " ") for name in columns],
+        [_HEADINGS.get(name, name.removesuffix("_at").replace("_", " ")) for name in columns],
         [[_cell(message, name) for name in columns] for message in messages],
         empty="The queue shows no message.",
     )
@@ -100,42 +129,46 @@ def _cell(message: Answer, name: str) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _requeue(session: Session, queue: Queue, store: str | None, limit: int | None) -> None:
-    """Asks call by call until nothing is left or nothing moves: what stays comes again in the next call."""
-    total: Answer = dict.fromkeys(_COUNTS, 0)
+def _repeat(session: Session, queue: Queue, body: Answer, limit: int | None, done: str = "requeued") -> None:
+    """Asks call by call until nothing is left or nothing moves: what stays comes again in the next call.
+
+    `done` is the count of what moves.
+    """
+    total: Answer = dict.fromkeys((done, *_STAY), 0)
     ended = None
     try:
         with session.screen.progress() as bar:
-            task = bar.add_task(f"requeue {queue}", total=None, told="")
-            while _call(session, queue, store, limit, total):
-                done, left = total["requeued"], total["left"]
-                bar.update(task, completed=done, total=done + left, told=f"{done} requeued, {left} left")
+            task = bar.add_task(str(queue), total=None, told="")
+            while _call(session, queue, body, limit, total, done):
+                moved, left = total[done], total["left"]
+                bar.update(task, completed=moved, total=moved + left, told=f"{moved} {done}, {left} left")
     except KeyboardInterrupt:
-        ended = Failure("Interrupted; what was requeued stays so.")
+        ended = Failure(f"Interrupted; what was {done} stays so.")
     except Failure as failure:
         ended = failure
-    if not ended or total["requeued"]:
-        _tell(session, total)
+    if not ended or total[done]:
+        _tell(session, queue, total, (done, *_STAY))
     if ended:
         raise ended
     if total["failed"]:
         raise typer.Exit(1)
 
 
-def _call(session: Session, queue: Queue, store: str | None, limit: int | None, total: Answer) -> bool:
+def _call(session: Session, queue: Queue, body: Answer, limit: int | None, total: Answer, done: str) -> bool:
     """Asks once, and says whether to ask again."""
-    most = _CALL if limit is None else min(_CALL, limit - total["requeued"])
-    body = {"limit": most} | ({"store_id": store} if store else {})
-    answer = session.api.send("POST", path("dead-letters", queue, "requeue"), body)
-    requeued = count(answer, "requeued")
+    most = _CALL if limit is None else min(_CALL, limit - total[done])
+    answer = session.api.send("POST", path("dead-letters", queue, "requeue"), {"limit": most} | body)
+    moved = count(answer, done)
     # What was kept or failed is still in the queue: only the last call tells how many there are.
-    total |= {name: count(answer, name) for name in ("kept", "failed", "left")}
-    total |= {"requeued": total["requeued"] + requeued, "detail": answer.get("detail")}
-    return bool(requeued and total["left"]) and (limit is None or total["requeued"] < limit)
+    total |= {name: count(answer, name) for name in _STAY}
+    total |= {done: total[done] + moved, "detail": answer.get("detail")}
+    return bool(moved and total["left"]) and (limit is None or total[done] < limit)
 
 
-def _tell(session: Session, total: Answer) -> None:
+def _tell(session: Session, queue: Queue, total: Answer, names: Sequence[str]) -> None:
     if session.screen.as_json:
         session.screen.document(total)
         return
-    session.screen.facts({name: total[name] for name in _COUNTS} | {"why they stay": total.get("detail")})
+    session.screen.facts({name: total[name] for name in names} | {"why they stay": total.get("detail")})
+    if queue is Queue.DELIVERIES and total["kept"]:
+        session.screen.say(_KEPT)

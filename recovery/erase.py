@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from recovery.api import path, twice
-from recovery.arguments import StoreId
+from recovery.arguments import StoreId, Yes
 from recovery.failure import Failure
 from recovery.session import Session, command
 
@@ -19,7 +19,6 @@ Shopper = Annotated[
         "for or read from stdin, so that it does not stay in the shell's history.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for a confirmation.")]
 
 
 def add(app: typer.Typer) -> None:
