@@ -27,6 +27,11 @@ def just_above(delivery: str) -> str | None:
     return f"dlv_{above:032x}" if above < 1 << 128 else None
 
 
+def just_after(at: datetime) -> str:
+    """The cursor from which a listing, newest first, comes to the events of this millisecond and before."""
+    return f"dlv_{int(at.timestamp() * 1000) + 1:0{_MILLISECOND_DIGITS}x}{0:020x}"
+
+
 def milliseconds(delivery: Any) -> int | None:
     """The time of an event, which its deliveries' ids begin with, in milliseconds since the epoch."""
     found = _ID.match(delivery) if isinstance(delivery, str) else None

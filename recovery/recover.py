@@ -13,11 +13,15 @@ import typer
 from rich.progress import Progress
 
 from recovery import log, moments
-from recovery.api import Api, count, path
+from recovery.api import Api, count, items, path
 from recovery.arguments import OneOrAll, StoreId, Until
 from recovery.failure import Failure
 from recovery.session import Session, command
 from recovery.show import Screen
+
+_PAGES = 10
+"""How many pages of the log are looked through for the first that are pending."""
+_BY_THEMSELVES = "they are tried again by themselves; --state pending sends them now"
 
 
 class State(StrEnum):
@@ -52,6 +56,10 @@ class Recovered:
     next_cursor: str | None = None
     finished: bool = False
     failure: str | None = None
+    pending: int | None = None
+    """How many of the same time wait for their next attempt; None where that was not asked or not known."""
+    more_pending: bool = False
+    """Whether there are more than were counted."""
 
 
 def add(app: typer.Typer) -> None:
@@ -92,6 +100,8 @@ def recover(
     with contextlib.suppress(KeyboardInterrupt), session.screen.progress() as bar:
         for run in runs:
             _recover_one(session.api, bar, store, run, asked, (since, until or moments.now()))
+            if run.finished and State.PENDING not in (state or ()):
+                _count_pending(session.api, store, run, since, until)
     _tell(session.screen, store, asked, runs)
     if not all(run.finished for run in runs):
         raise typer.Exit(1)
@@ -138,6 +148,19 @@ def _recover_one(
         bar.update(task, completed=_done(run, between), told=told)
 
 
+def _count_pending(api: Api, store: str, run: Recovered, since: datetime, until: datetime | None) -> None:
+    """Counts what is still on its way. That it cannot be counted does not make the recovery a failure."""
+    wanted = {"state": State.PENDING.value, "since": moments.wire(since)}
+    if until:
+        wanted["cursor"] = log.just_after(until)
+    with contextlib.suppress(Failure):
+        for _, page in zip(range(_PAGES), log.pages(api, store, run.subscription_id, **wanted), strict=False):
+            run.pending = len(items(page, "deliveries"))
+            run.more_pending = isinstance(page.get("next_cursor"), str)
+            if run.pending:
+                return
+
+
 def _done(run: Recovered, between: tuple[datetime, datetime]) -> float | None:
     """Which part of the time has been gone through, newest first; None where the cursor does not say."""
     if run.finished:
@@ -152,21 +175,30 @@ def _tell(screen: Screen, store: str, asked: dict[str, Any], runs: list[Recovere
         screen.document({"since": asked["since"], "subscriptions": [asdict(run) for run in runs]})
     else:
         screen.table(
-            ("subscription", "looked at", "queued", ""),
+            ("subscription", "looked at", "queued", "still pending", ""),
             [
                 (
                     run.subscription_id,
                     run.looked_at,
                     run.queued,
+                    _pending(run),
                     run.failure or ("" if run.finished else "not finished"),
                 )
                 for run in runs
             ],
             empty="The store has no subscription that can be sent anything.",
         )
+    pending = sum(run.pending or 0 for run in runs)
+    if pending:
+        more = "+" if any(run.more_pending for run in runs) else ""
+        screen.say(f"{pending}{more} are still pending: {_BY_THEMSELVES}")
     for run in runs:
         if not run.finished:
             screen.note(f"Go on with: {_again(store, asked, run)}")
+
+
+def _pending(run: Recovered) -> str | None:
+    return None if run.pending is None else f"{run.pending}{'+' if run.more_pending else ''}"
 
 
 def _again(store: str, asked: dict[str, Any], run: Recovered) -> str:

@@ -14,10 +14,12 @@ from pydantic import BaseModel
 from checkout_recovery.checkout.event import Event, EventType
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.dead_letter_queues import QueueName
-from checkout_recovery.errors import Conflict, Unavailable
+from checkout_recovery.errors import Conflict, Forbidden, Unavailable
 from checkout_recovery.subscriptions.answers import (
     CaptureAnswer,
     CheckoutAnswer,
+    CircuitAnswer,
+    CircuitsAnswer,
     DeadLetterAnswer,
     DeadLetterPage,
     ErasedAnswer,
@@ -50,6 +52,7 @@ ROOT = Path(__file__).parents[3]
 SUBSCRIPTIONS = "/v1/stores/my-store/subscriptions"
 LOG = f"GET {SUBSCRIPTIONS}/sub_1/deliveries"
 RECOVER = f"POST {SUBSCRIPTIONS}/sub_1/recover"
+DISCARD = "POST /v1/dead-letters/rejected/requeue"
 REQUEUE = "POST /v1/dead-letters/deliveries/requeue"
 ERASE = "DELETE /v1/stores/my-store/shoppers/%252B919876543210"
 PHONE = "+919876543210"
@@ -117,6 +120,50 @@ def test_a_callback_url_is_shown_only_when_it_is_asked_for(api: PlayedApi, form:
     show = ("subscriptions", "show", "my-store", "sub_1", *form)
     assert "a-secret-path" not in run(*show).output
     assert CALLBACK in run(*show, "--callback-url").output
+
+
+def test_of_a_callback_url_the_host_keeps_its_port(api: PlayedApi) -> None:
+    made = subscription() | {"callback_url": "http://user:pw@127.0.0.1:8099/hooks"}
+    api.play(f"GET {SUBSCRIPTIONS}/sub_1", answer(made))
+    found = shown("subscriptions", "show", "my-store", "sub_1")
+    assert found["callback_url"] == "http://127.0.0.1:8099/…"
+
+
+def test_a_failing_subscription_is_shown_with_its_next_probe(api: PlayedApi) -> None:
+    failing = subscription(failing_since="2026-11-22T10:00:00Z")
+    api.play(f"GET {SUBSCRIPTIONS}/sub_1", answer(failing))
+    ids = [("other", "sub_1"), ("my-store", "sub_1")]
+    circuits = [
+        CircuitAnswer(
+            store_id=store_id,
+            subscription_id=subscription_id,
+            failing_since=NOW,
+            probe_at=NOW.replace(minute=number),
+        )
+        for number, (store_id, subscription_id) in enumerate(ids)
+    ]
+    api.play("GET /v1/circuits", told(CircuitsAnswer(circuits=circuits)))
+    assert shown("subscriptions", "show", "my-store", "sub_1")["probe_at"] == "2026-11-22T10:01:00Z"
+    assert "next probe" in run("subscriptions", "show", "my-store", "sub_1").stdout
+
+
+def test_a_store_s_own_token_goes_without_the_next_probe(api: PlayedApi) -> None:
+    api.play(f"GET {SUBSCRIPTIONS}/sub_1", answer(subscription(failing_since="2026-11-22T10:00:00Z")))
+    api.play("GET /v1/circuits", problem(Forbidden("This needs the admin token")))
+    assert shown("subscriptions", "show", "my-store", "sub_1")["probe_at"] is None
+
+
+def test_a_subscription_that_is_well_is_shown_without_asking_for_its_next_probe(api: PlayedApi) -> None:
+    api.play(f"GET {SUBSCRIPTIONS}/sub_1", answer(subscription()))
+    assert shown("subscriptions", "show", "my-store", "sub_1")["probe_at"] is None
+    assert api.requests("GET /v1/circuits") == []
+
+
+@pytest.mark.parametrize(("overlap", "why"), [("90d", "at most 7 days"), ("5m", "at least 10 minutes")])
+def test_an_overlap_that_the_api_would_refuse_is_wrong_usage(api: PlayedApi, overlap: str, why: str) -> None:
+    result = run("subscriptions", "rotate", "my-store", "sub_1", "--overlap", overlap)
+    assert (result.exit_code, api.asked) == (2, [])
+    assert why in result.stderr
 
 
 @pytest.mark.parametrize(("word", "paused"), [("pause", True), ("resume", False)])
@@ -221,6 +268,26 @@ def test_what_a_stranger_named_cannot_command_the_terminal(api: PlayedApi) -> No
     assert "\x1b" not in output
 
 
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_no_id_is_folded_or_cut_however_narrow_the_terminal(
+    api: PlayedApi, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    long = {"delivery_id": delivery_id(NOW), "checkout_id": "c" * 300, "store_id": "my-store"}
+    message = DeadLetterAnswer(message_id="m" * 36, sent_at=NOW, receives=1, readable=True, **long)
+    api.play("GET /v1/dead-letters/deliveries", told(DeadLetterPage(messages=[message])))
+    _, line = run("dlq", "show", "deliveries").stdout.splitlines()
+    assert all(value in line for value in ("m" * 36, *long.values()))
+
+
+def test_a_long_fact_makes_no_other_line_longer(api: PlayedApi) -> None:
+    api.play(
+        f"GET {SUBSCRIPTIONS}/sub_1", answer(subscription() | {"callback_url": "https://a/" + "x" * 300})
+    )
+    lines = run("subscriptions", "show", "my-store", "sub_1", "--callback-url").stdout.splitlines()
+    assert [len(line) > 80 for line in lines].count(True) == 1
+
+
 # ---------------------------------------------------------------- recover
 
 
@@ -233,7 +300,7 @@ def test_recovery_goes_page_by_page_to_the_end(api: PlayedApi) -> None:
     api.play(RECOVER, recovered(100, 90, cursor), problem(Unavailable()), recovered(10, 9))
     words = ("--since", "2026-11-22T09:00Z", "--until", "2026-11-22T11:00Z", "--per-second", "50")
     found = shown("recover", "my-store", "sub_1", *words, "--state", "expired")
-    bodies = [asked.json for asked in api.asked]
+    bodies = [asked.json for asked in api.requests(RECOVER)]
     assert bodies[0] == {
         "since": "2026-11-22T09:00:00.000Z",
         "until": "2026-11-22T11:00:00.000Z",
@@ -250,6 +317,33 @@ def test_recovery_of_a_store_leaves_out_who_cannot_be_sent_anything(api: PlayedA
     api.play(RECOVER, recovered(1, 1))
     found = shown("recover", "my-store", "--since", "2h")
     assert [one["subscription_id"] for one in found["subscriptions"]] == ["sub_1"]
+
+
+def test_a_recovery_says_what_of_the_same_time_is_still_pending(api: PlayedApi) -> None:
+    api.play(RECOVER, recovered(0, 0))
+    api.play(LOG, deliveries(next_cursor="dlv_a"), deliveries(2, 1, next_cursor="dlv_b"))
+    window = ("--since", "2026-11-22T09:00Z", "--until", "2026-11-22T10:00Z")
+    output = run("recover", "my-store", "sub_1", *window).stdout
+    assert "2+ are still pending: they are tried again by themselves; --state pending sends" in output
+    assert api.requests(LOG)[0].query == {
+        "limit": "100",
+        "state": "pending",
+        "since": "2026-11-22T09:00:00.000Z",
+        "cursor": delivery_id(NOW.replace(microsecond=1000)),
+    }
+
+
+def test_for_machines_a_recovery_tells_what_is_pending_where_that_is_known(api: PlayedApi) -> None:
+    api.play(RECOVER, recovered(0, 0))
+    api.play(LOG, deliveries(1), problem(Conflict("No")))
+    words = ("recover", "my-store", "sub_1", "--since", "2h")
+    assert [shown(*words)["subscriptions"][0]["pending"] for _ in range(2)] == [1, None]
+
+
+def test_a_recovery_of_what_is_pending_does_not_count_it(api: PlayedApi) -> None:
+    api.play(RECOVER, recovered(1, 1))
+    assert shown("recover", "my-store", "sub_1", "--since", "2h", "--state", "pending")
+    assert api.requests(LOG) == []
 
 
 def test_a_recovery_that_breaks_off_says_how_to_go_on(api: PlayedApi) -> None:
@@ -295,8 +389,9 @@ def test_a_time_without_its_zone_or_sense_is_wrong_usage(api: PlayedApi, since: 
 # ---------------------------------------------------------------- dead letters
 
 
-def requeued(done: int, left: int, kept: int = 0, failed: int = 0) -> Told:
-    return told(RequeueAnswer(requeued=done, kept=kept, failed=failed, left=left, detail=None))
+def requeued(done: int, left: int, kept: int = 0, failed: int = 0, discarded: int = 0) -> Told:
+    counts = RequeueAnswer(requeued=done, kept=kept, failed=failed, left=left, detail=None)
+    return answer(counts.model_dump(mode="json") | {"discarded": discarded})
 
 
 def test_the_queues_are_counted(api: PlayedApi) -> None:
@@ -311,7 +406,7 @@ def test_a_look_at_a_queue_shows_what_its_messages_tell(api: PlayedApi) -> None:
     api.play("GET /v1/dead-letters/deliveries", told(DeadLetterPage(messages=[message])))
     output = run("dlq", "show", "deliveries", "--limit", "5").stdout
     assert api.asked[0].query == {"limit": "5"}
-    assert output.splitlines()[0].split() == ["message", "id", "sent", "receives", "readable", "reason"]
+    assert output.splitlines()[0].split() == ["message", "id", "sent", "looked", "at", "readable", "reason"]
     assert "2026-11-22 15:30:00 IST" in output
 
 
@@ -354,9 +449,36 @@ def test_requeueing_that_is_refused_at_once_says_only_that(api: PlayedApi) -> No
 
 def test_rejected_requests_are_listed_and_replayed(api: PlayedApi) -> None:
     api.play("GET /v1/dead-letters/rejected", told(DeadLetterPage(messages=[])))
-    api.play("POST /v1/dead-letters/rejected/requeue", requeued(1, 0))
+    api.play(DISCARD, requeued(1, 0))
     assert run("rejected", "list").stdout == "The queue shows no message.\n"
     assert shown("rejected", "replay")["requeued"] == 1
+
+
+def test_what_is_kept_of_a_subscription_that_is_sent_nothing_says_what_helps(api: PlayedApi) -> None:
+    api.play(REQUEUE, requeued(0, 2, kept=2))
+    assert "`recovery subscriptions resume …` first" in run("dlq", "requeue", "deliveries").stdout
+    api.play(DISCARD, requeued(0, 2, kept=2))
+    assert "resume" not in run("rejected", "replay").stdout
+
+
+def test_captured_requests_are_discarded_until_nothing_moves(api: PlayedApi) -> None:
+    api.play(DISCARD, requeued(0, 7, discarded=50), requeued(0, 2, kept=2, discarded=5), requeued(0, 2))
+    found = shown("rejected", "discard", "--yes", "--limit", "60")
+    assert [asked.json for asked in api.asked] == [
+        {"discard_refused": True, "limit": 50},
+        {"discard_refused": True, "limit": 10},
+        {"discard_refused": True, "limit": 5},
+    ]
+    assert (found["discarded"], found["left"]) == (55, 2)
+
+
+def test_discarding_is_confirmed_first(api: PlayedApi) -> None:
+    api.play(DISCARD, requeued(0, 0, discarded=3))
+    for given in ("n\n", ""):
+        result = run("rejected", "discard", given=given)
+        assert (result.exit_code, api.asked) == (1, [])
+        assert "Nothing was deleted" in result.stderr
+    assert "discarded 3 " in " ".join(run("rejected", "discard", given="y\n").stdout.split())
 
 
 def test_an_unknown_queue_is_wrong_usage(api: PlayedApi) -> None:
@@ -476,6 +598,7 @@ COMMANDS = [
     "dlq requeue",
     "rejected list",
     "rejected replay",
+    "rejected discard",
     "capture on",
     "capture off",
     "capture show",
