@@ -102,7 +102,10 @@ def show_delivery(
 
 @command(app, "replay", examples="recovery deliveries replay my-store sub_1 dlv_0193…")
 def replay(session: Session, store: StoreId, subscription: SubscriptionId, delivery: DeliveryId) -> None:
-    """Have a delivery made again, whatever became of it. It is queued: `show` says what comes of it."""
+    """Have a delivery made again, whatever became of it. It is queued: `show` says what comes of it.
+
+    For one that is pending, a retry already waits.
+    """
     queued = session.api.send(
         "POST", path("stores", store, "subscriptions", subscription, "deliveries", delivery, "replay")
     )

@@ -27,8 +27,8 @@ Key = Annotated[
     typer.Option(
         envvar="RECOVERY_KEY",
         show_default=False,
-        help="The webhook key or secret. Without it, or as -, it is asked for or read from stdin: so it does "
-        "not stay in the shell's history.",
+        help="The webhook key or secret, which this leaves in the shell's history. RECOVERY_KEY, or the "
+        "prompt or stdin that are read without it or for -, do not.",
     ),
 ]
 SchemeOption = Annotated[
@@ -63,11 +63,11 @@ def verify(
     session: Session,
     headers: HeadersFile,
     body: BodyFile,
-    key: Key = None,
     scheme: SchemeOption = None,
     recipe: RecipeOption = Recipe.BASE64_BODY,
     at: At = None,
     tolerance: Tolerance = _FIVE_MINUTES,
+    key: Key = None,
 ) -> None:
     """Judge a saved request: a Standard Webhooks signature, Cashfree's HMAC or FlexyPe's token.
 
@@ -92,7 +92,7 @@ def _secret(key: str | None) -> str:
         is_asked = sys.stdin.isatty()
         given = typer.prompt("Key", hide_input=True, err=True) if is_asked else sys.stdin.readline()
     if not (given or "").strip("\r\n"):
-        raise Failure("There is no key: --key, RECOVERY_KEY or stdin.")
+        raise Failure("There is no key: stdin, RECOVERY_KEY or --key.")
     return str(given).strip("\r\n")
 
 
