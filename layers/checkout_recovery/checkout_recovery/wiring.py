@@ -71,9 +71,9 @@ def settings() -> Settings:
 
 @functools.cache
 def _dynamodb() -> "DynamoDBClient":
-    session = boto3.Session()
-    client = session.client("dynamodb", config=_CONFIG)
-    credentials = session.get_credentials()
+    client = boto3.client("dynamodb", config=_CONFIG)
+    session = boto3.DEFAULT_SESSION
+    credentials = session.get_credentials() if session else None
     if not settings().direct_dynamodb or credentials is None:
         return client
     import certifi
