@@ -294,8 +294,11 @@ def look_at_dead_letters(queue: str) -> Response[str]:
 def requeue(queue: str) -> Response[str]:
     _allow_operator()
     asked = _body(RequeueRequest)
-    done = requeued(wiring.dead_letter_queues().requeue(queue, asked.limit, asked.store_id, _has_time))
-    _log("Dead letters requeued", requeued=done.requeued, kept=done.kept, failed=done.failed)
+    queues = wiring.dead_letter_queues()
+    treat = queues.discard_refused if asked.discard_refused else queues.requeue
+    done = requeued(treat(queue, asked.limit, asked.store_id, _has_time))
+    counts = {name: getattr(done, name) for name in ("requeued", "kept", "failed", "discarded")}
+    _log("Dead letters requeued", **counts)
     return _answer(200, done)
 
 

@@ -3,6 +3,9 @@
 import base64
 import io
 import json
+import re
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +28,8 @@ from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.checkout.snapshot import Details, Snapshot
 from checkout_recovery.delivery.plan import delivery_id
-from checkout_recovery.queues import Purpose, RetryMessage
+from checkout_recovery.errors import Unauthenticated
+from checkout_recovery.queues import Purpose, RejectedEvents, RetryMessage
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
@@ -49,6 +53,8 @@ OTHER = {"scope": "store", "store_id": "another-store"}
 INGEST = "arn:aws:lambda:ap-south-1:000000000000:function:ingest:live"
 LONG = "x" * 10_000
 PHONE = "+919876543210"
+CASHFREE_HEADERS = {"x-webhook-signature": "c2lnbmF0dXJl", "x-webhook-timestamp": "1778148001000"}
+RUNBOOK = Path(__file__).parents[2] / "docs/runbook.md"
 
 Event = dict[str, Any]
 
@@ -231,6 +237,19 @@ def failure(code: str) -> ClientError:
 
 
 @pytest.fixture
+def reads(sent: list[Any]) -> list[str]:
+    """The stores whose part of the registry is read from here on, as often as it is."""
+    stores: list[str] = []
+
+    def note(params: Any, **_: Any) -> None:
+        stores.extend(each["S"] for each in params["ExpressionAttributeValues"].values())
+
+    assert boto3.DEFAULT_SESSION
+    boto3.DEFAULT_SESSION.events.register("provide-client-params.dynamodb.Query", note)
+    return stores
+
+
+@pytest.fixture
 def given_up(sqs: SQSClient) -> Queue:
     return Queue(sqs, wiring.settings().dead_letter_queue_url)
 
@@ -317,6 +336,8 @@ FIXTURES = {
     "requeue-stream": 200,
     "requeue-stream-of-store": 422,
     "requeue-rejected": 200,
+    "requeue-rejected-discard": 200,
+    "requeue-deliveries-discard": 422,
     "requeue-unknown": 404,
     "requeue-retry": 404,
     "requeue-too-many": 422,
@@ -797,6 +818,9 @@ def test_there_are_no_other_queues_of_dead_letters(call: Call, aws: None, name: 
         ({"store_id": LONG}, "store_id"),
         ({"store_id": ""}, "store_id"),
         ({"store": "my-store"}, "store"),
+        ({"discard_refused": 1}, "discard_refused"),
+        ({"discard_refused": None}, "discard_refused"),
+        ({"discard_refused": True}, "discard_refused"),
     ],
 )
 def test_what_cannot_be_requeued_is_named(call: Call, aws: None, asked: dict[str, Any], field: str) -> None:
@@ -813,7 +837,7 @@ def test_deliveries_are_requeued_to_be_sent_as_their_checkouts_stand(
     for number in range(12):
         given_up.put(message(number))
     answer = call("POST", "/v1/dead-letters/deliveries/requeue")
-    assert answer.body == {"requeued": 12, "kept": 0, "failed": 0, "left": 0, "detail": None}
+    assert answer.body == {"requeued": 12, "kept": 0, "failed": 0, "discarded": 0, "left": 0, "detail": None}
     assert {message.checkout_id for message, _ in sent} == {f"c_{number}" for number in range(12)}
     assert {(each.purpose, each.attempts, each.earlier, each.has_slot) for each, _ in sent} == {
         (Purpose.RECOVER, 0, 11, False)
@@ -838,6 +862,7 @@ def test_a_broken_message_stays_and_is_counted(call: Call, sent: list[Any], give
         "requeued": 1,
         "kept": 0,
         "failed": 1,
+        "discarded": 0,
         "left": 1,
         "detail": "1: no message of this system",
     }
@@ -860,9 +885,70 @@ def test_only_a_store_s_deliveries_are_requeued_where_one_is_named(
     given_up.put(message(99))
     given_up.put("broken")
     answer = call("POST", "/v1/dead-letters/deliveries/requeue", {"store_id": "my-store", "limit": 5})
-    assert answer.body == {"requeued": 1, "kept": 0, "failed": 0, "left": 16, "detail": None}
+    assert answer.body == {"requeued": 1, "kept": 0, "failed": 0, "discarded": 0, "left": 16, "detail": None}
     assert [message.checkout_id for message, _ in sent] == ["c_99"]
     assert len(given_up.bodies) == 10  # the others' are not held
+
+
+@pytest.mark.parametrize(
+    ("stopped", "detail"),
+    [
+        ({"paused": True}, "2: its subscription is paused: it has to be resumed first"),
+        ({"disabled_reason": "gone"}, "2: its subscription is disabled: it has to be resumed first"),
+        (
+            {"disabled_reason": "gone", "paused": True},
+            "2: its subscription is disabled: it has to be resumed first",
+        ),
+    ],
+)
+def test_a_delivery_stays_while_its_subscription_is_stopped(
+    call: Call,
+    sent: list[tuple[RetryMessage, int]],
+    given_up: Queue,
+    store: None,
+    stopped: dict[str, Any],
+    detail: str,
+) -> None:
+    subscribe(PAUSED_ID, **stopped)
+    kept_ones = [message(number, subscription_id=PAUSED_ID) for number in range(2)]
+    for body in (*kept_ones, message(2)):
+        given_up.put(body)
+    answer = call("POST", "/v1/dead-letters/deliveries/requeue").body
+    assert answer == {"requeued": 1, "kept": 2, "failed": 0, "discarded": 0, "left": 2, "detail": detail}
+    assert [message.checkout_id for message, _ in sent] == ["c_2"]
+    assert sorted(given_up.bodies) == kept_ones
+
+
+def test_a_delivery_that_stayed_is_requeued_once_its_subscription_is_resumed(
+    call: Call, sent: list[tuple[RetryMessage, int]], given_up: Queue, store: None
+) -> None:
+    subscribe(PAUSED_ID, disabled_reason="gone")
+    given_up.put(message(1, subscription_id=PAUSED_ID))
+    assert call("POST", "/v1/dead-letters/deliveries/requeue").body["kept"] == 1
+    call("PATCH", PAUSED, {"paused": False})
+    assert call("POST", "/v1/dead-letters/deliveries/requeue").body["requeued"] == 1
+    assert len(sent) == 1
+
+
+def test_a_requeue_reads_the_subscriptions_of_each_store_once(
+    call: Call, reads: list[str], given_up: Queue, store: None
+) -> None:
+    for number in range(25):
+        given_up.put(message(number, store_id=("my-store", "another-store")[number % 2]))
+    assert call("POST", "/v1/dead-letters/deliveries/requeue").body["requeued"] == 25
+    assert sorted(reads) == ["another-store", "my-store"]
+
+
+def test_deliveries_stay_where_nobody_can_say_whether_their_subscription_is_stopped(
+    call: Call, faults: Faults, sent: list[Any], given_up: Queue, store: None
+) -> None:
+    for number in range(3):
+        given_up.put(message(number, store_id=f"store-{number}"))
+    faults.errors = {"Query": failure("ThrottlingException")}
+    answer = call("POST", "/v1/dead-letters/deliveries/requeue").body
+    assert (answer["requeued"], answer["failed"], answer["left"]) == (0, 3, 3)
+    assert answer["detail"] == "3: a part of AWS that is needed did not answer"
+    assert sent == []
 
 
 def test_what_the_queue_refuses_stays(call: Call, faults: Faults, given_up: Queue, store: None) -> None:
@@ -970,7 +1056,7 @@ def test_each_checkout_of_a_batch_is_sent_again_to_every_subscription_that_wants
     written("after")
     failed_batches.put(last_batch(dynamodb, writes=2, skipped=1))
     answer = call("POST", "/v1/dead-letters/stream/requeue")
-    assert answer.body == {"requeued": 1, "kept": 0, "failed": 0, "left": 0, "detail": None}
+    assert answer.body == {"requeued": 1, "kept": 0, "failed": 0, "discarded": 0, "left": 0, "detail": None}
     wanted = [(each.checkout_id, each.subscription_id, each.purpose, each.sequence) for each, _ in sent]
     assert sorted(wanted) == [
         ("c_1", SUBSCRIPTION_ID, Purpose.RECOVER, 1),
@@ -1107,7 +1193,7 @@ def test_a_request_that_is_understood_by_now_is_taken_in(
 ) -> None:
     rejected.put(kept("checkouts", own("c_1", phone=PHONE)))
     answer = call("POST", "/v1/dead-letters/rejected/requeue")
-    assert answer.body == {"requeued": 1, "kept": 0, "failed": 0, "left": 0, "detail": None}
+    assert answer.body == {"requeued": 1, "kept": 0, "failed": 0, "discarded": 0, "left": 0, "detail": None}
     assert stored("c_1").sequence == 1
     assert [payload.keys() for payload in ingesting] == [{"rejected"}]
     assert PHONE.removeprefix("+91") not in "".join(log)
@@ -1122,6 +1208,7 @@ def test_a_request_that_is_still_not_understood_is_kept_and_not_kept_twice(
         "requeued": 0,
         "kept": 1,
         "failed": 0,
+        "discarded": 0,
         "left": 1,
         "detail": "1: still not understood",
     }
@@ -1183,6 +1270,102 @@ def test_a_request_stays_where_ingest_cannot_be_invoked(
     rejected.put(kept("checkouts", own("c_1")))
     answer = call("POST", "/v1/dead-letters/rejected/requeue").body
     assert (answer["requeued"], answer["failed"], answer["left"]) == (0, 1, 1)
+
+
+# ---------------------------------------------------------------- captured requests
+
+
+Capture = Callable[..., None]
+
+
+@pytest.fixture
+def capture(sqs: SQSClient) -> Capture:
+    """Has a request captured, of `my-store` unless said otherwise."""
+    kept_requests = RejectedEvents(sqs, wiring.settings().rejected_events_queue_url)
+
+    def keep(checkout_id: str, store_id: str = "my-store") -> None:
+        body = own(checkout_id, phone=PHONE)
+        kept_requests.capture("cashfree", store_id, CASHFREE_HEADERS, body, Unauthenticated(), NOW)
+
+    return keep
+
+
+def test_captured_requests_are_discarded_and_all_others_stay(
+    call: Call, capture: Capture, ingesting: list[Event], store: None, rejected: Queue
+) -> None:
+    for number in range(3):
+        capture(f"c_{number}")
+    others = [json.dumps(kept("checkouts", own("c_9"))), f"no message, {PHONE}"]
+    for body in others:
+        rejected.put(body)
+    answer = call("POST", "/v1/dead-letters/rejected/requeue", {"discard_refused": True})
+    assert answer.body == {
+        "requeued": 0,
+        "kept": 2,
+        "failed": 0,
+        "discarded": 3,
+        "left": 2,
+        "detail": "2: not a captured request",
+    }
+    assert sorted(rejected.bodies) == sorted(others)
+    assert ingesting == []
+
+
+@pytest.mark.parametrize("mark", ["unauthenticated", True, False, None, {}])
+def test_whatever_is_marked_refused_can_be_discarded(
+    call: Call, store: None, rejected: Queue, mark: object
+) -> None:
+    rejected.put(kept("checkouts", own("c_1"), refused=mark))
+    answer = call("POST", "/v1/dead-letters/rejected/requeue", {"discard_refused": True}).body
+    assert (answer["discarded"], answer["left"]) == (1, 0)
+    assert rejected.bodies == []
+
+
+def test_no_more_captured_requests_are_discarded_than_asked_and_only_those_of_the_store(
+    call: Call, capture: Capture, store: None, rejected: Queue
+) -> None:
+    for number in range(3):
+        capture(f"c_{number}")
+        capture(f"c_{number}", "another-store")
+    asked = {"discard_refused": True, "store_id": "another-store"}
+    answer = call("POST", "/v1/dead-letters/rejected/requeue", asked | {"limit": 2}).body
+    assert (answer["discarded"], answer["kept"], answer["left"]) == (2, 0, 4)
+    answer = call("POST", "/v1/dead-letters/rejected/requeue", asked).body
+    assert (answer["discarded"], answer["kept"], answer["left"]) == (1, 0, 3)
+    assert {json.loads(body)["store_id"] for body in rejected.bodies} == {"my-store"}
+
+
+def test_a_captured_request_that_cannot_be_deleted_does_not_count_as_discarded(
+    call: Call, faults: Faults, capture: Capture, store: None, rejected: Queue
+) -> None:
+    capture("c_1")
+    faults.errors = {"DeleteMessageBatch": EndpointConnectionError(endpoint_url="x")}
+    answer = call("POST", "/v1/dead-letters/rejected/requeue", {"discard_refused": True}).body
+    assert (answer["discarded"], answer["failed"], answer["left"]) == (0, 1, 1)
+    assert answer["detail"] == "1: the queue did not delete it"
+
+
+def test_a_requeue_that_does_not_say_so_discards_nothing(
+    call: Call, capture: Capture, ingesting: list[Event], store: None, rejected: Queue
+) -> None:
+    capture("c_1")
+    answer = call("POST", "/v1/dead-letters/rejected/requeue", {"discard_refused": False}).body
+    assert (answer["discarded"], answer["kept"], answer["left"]) == (0, 1, 1)
+
+
+def test_the_runbook_s_lines_write_a_captured_request_to_files(
+    capture: Capture, store: None, rejected: Queue, sqs: SQSClient, tmp_path: Path
+) -> None:
+    rejected.put(kept("checkouts", own("c_9")))
+    capture("c_1")
+    received = sqs.receive_message(QueueUrl=rejected.url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+    (tmp_path / "captured.json").write_text(json.dumps({"Messages": received["Messages"]}))
+    (lines,) = re.findall(r"```python\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)
+    run = [sys.executable, "-c", lines]
+    told = subprocess.run(run, cwd=tmp_path, check=True, capture_output=True)  # noqa: S603 - our own runbook's
+    assert (tmp_path / "body.bin").read_bytes() == own("c_1", phone=PHONE)
+    assert json.loads((tmp_path / "headers.json").read_text()) == CASHFREE_HEADERS
+    assert told.stdout.decode().split() == ["my-store", NOW.isoformat()]
 
 
 # ---------------------------------------------------------------- a kept request, in ingest

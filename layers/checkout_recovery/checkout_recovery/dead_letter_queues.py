@@ -36,7 +36,7 @@ class QueueName(StrEnum):
     STREAM = "stream"
     """Batches of the table's stream that fan-out could not get through."""
     REJECTED = "rejected"
-    """Authentic requests that were not understood."""
+    """Authentic requests that were not understood, and those that were captured."""
     RETRY = "retry"
     """Deliveries that wait. It is no queue of dead letters: its length is told, and no more."""
 
@@ -137,8 +137,9 @@ class DeadLetterQueue:
             except Unavailable:
                 logger.warning("messages stay held for a minute", extra={"messages": len(chunk)})
 
-    def delete(self, letters: Iterable[Letter]) -> None:
-        """Takes letters out of the queue; what cannot be now comes again, and is done again without harm."""
+    def delete(self, letters: Iterable[Letter]) -> list[Letter]:
+        """Takes letters out of the queue; returns those that SQS did not delete: they come again, later."""
+        undeleted: list[Letter] = []
         for chunk in _chunks(letters):
             entries: list[Any] = [
                 {"Id": str(at), "ReceiptHandle": letter.receipt} for at, letter in enumerate(chunk)
@@ -146,11 +147,13 @@ class DeadLetterQueue:
             try:
                 with driver_errors():
                     answer = self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
-                failed = len(answer.get("Failed", ()))
+                failed = [chunk[int(entry["Id"])] for entry in answer.get("Failed", ())]
             except Unavailable:
-                failed = len(chunk)
+                failed = chunk
             if failed:
-                logger.warning("messages that were done are still queued", extra={"messages": failed})
+                logger.warning("messages that were done are still queued", extra={"messages": len(failed)})
+            undeleted += failed
+        return undeleted
 
 
 def _letter(message: Mapping[str, Any]) -> Letter:

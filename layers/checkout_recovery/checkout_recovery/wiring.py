@@ -352,6 +352,7 @@ def replay() -> "Replay":
 def dead_letter_queues() -> "DeadLetters":
     from checkout_recovery.dead_letter_queues import DeadLetterQueue, QueueName
     from checkout_recovery.repair.dead_letters import DeadLetters
+    from checkout_recovery.repair.remedies import Discarding
 
     sqs, urls = boto3.client("sqs", config=_PATIENT), settings()
     queues = {
@@ -363,13 +364,14 @@ def dead_letter_queues() -> "DeadLetters":
     return DeadLetters(
         {name: DeadLetterQueue(sqs, url) for name, url in queues.items()},
         {QueueName.DELIVERIES: _redelivery, QueueName.STREAM: _refanning, QueueName.REJECTED: _retaking},
+        Discarding,
     )
 
 
 def _redelivery() -> "Redelivery":
     from checkout_recovery.repair.remedies import Redelivery
 
-    return Redelivery(retry_queue(), _now)
+    return Redelivery(registry(), retry_queue(), _now)
 
 
 @functools.cache

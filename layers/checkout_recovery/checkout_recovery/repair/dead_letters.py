@@ -2,13 +2,14 @@
 
     hold ─► a remedy treats each letter (see `remedies`) ─► delete what is done, release the rest
 
-Only what has been done is deleted, so a call that dies half-way loses nothing, and one that is repeated does
-no harm. What stays is held until the call ends: so it does not find the same again.
+Only what has been done is deleted, and what an operator discards: so a call that dies half-way loses nothing,
+and one that is repeated does no harm. What stays is held until the call ends: so it does not find the same
+again.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Protocol
 
@@ -20,10 +21,16 @@ class Fate(Enum):
     """What became of a letter."""
 
     DONE = auto()
+    DISCARDED = auto()
+    """Deleted, and nothing done for it: an operator wants it gone."""
     KEPT = auto()
     """There is nothing wrong with it that trying again would mend by itself."""
     FAILED = auto()
     """It is broken, or something that it needs was not there."""
+
+
+_LEAVES = frozenset({Fate.DONE, Fate.DISCARDED})
+NOT_DELETED = "the queue did not delete it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,11 @@ class DeadLetters:
         self,
         queues: Mapping[QueueName, DeadLetterQueue],
         remedies: Mapping[QueueName, Callable[[], Remedy]],
+        discarding: Callable[[], Remedy],
     ) -> None:
         self._queues = queues
         self._remedies = remedies
+        self._discarding = discarding
 
     def depths(self) -> dict[QueueName, Depth]:
         """Tells how full each queue is.
@@ -117,25 +126,22 @@ class DeadLetters:
         known = self._known(name)
         if store_id and known is QueueName.STREAM:
             raise MalformedRequest(errors=[FieldError("store_id", "A batch of the stream is of many stores")])
-        queue, remedy = self._queues[known], self._remedies[known]()
-        treated: list[Treated] = []
-        held: list[Letter] = []
-        try:
-            for letters in queue.hold(has_time):
-                held += letters
-                theirs = [each for each in letters if store_id in (None, remedy.store_of(each))]
-                while theirs and (room := limit - _done(treated)) and has_time():
-                    size = min(remedy.at_once, room)
-                    results, theirs = remedy(theirs[:size]), theirs[size:]
-                    done = [each.letter for each in results if each.fate is Fate.DONE]
-                    queue.delete(done)
-                    held = [letter for letter in held if letter not in done]
-                    treated += results
-                if _done(treated) >= limit:
-                    break
-        finally:
-            queue.release(held)
-        return _told(treated, queue.depth())
+        return _treat(self._queues[known], self._remedies[known](), limit, store_id, has_time)
+
+    def discard_refused(
+        self, name: str, limit: int, store_id: str | None, has_time: Callable[[], bool]
+    ) -> Requeued:
+        """Deletes requests that were captured, and nothing else; takes none in. Arguments as of `requeue`.
+
+        Raises:
+            NotFound: no such queue, or none of dead letters.
+            MalformedRequest: the queue has no captured requests.
+            Unavailable: SQS is throttled or down; what is deleted is deleted.
+        """
+        known = self._known(name)
+        if known is not QueueName.REJECTED:
+            raise MalformedRequest(errors=[FieldError("discard_refused", "Only `rejected` has any")])
+        return _treat(self._queues[known], self._discarding(), limit, store_id, has_time)
 
     def _known(self, name: str) -> QueueName:
         """The queue of this name, if it is one of dead letters."""
@@ -145,8 +151,38 @@ class DeadLetters:
         return known
 
 
-def _done(treated: Sequence[Treated]) -> int:
-    return sum(each.fate is Fate.DONE for each in treated)
+def _treat(
+    queue: DeadLetterQueue, remedy: Remedy, limit: int, store_id: str | None, has_time: Callable[[], bool]
+) -> Requeued:
+    treated: list[Treated] = []
+    held: list[Letter] = []
+    try:
+        for letters in queue.hold(has_time):
+            held += letters
+            theirs = [each for each in letters if store_id in (None, remedy.store_of(each))]
+            while theirs and (room := limit - _left_by(treated)) and has_time():
+                size = min(remedy.at_once, room)
+                results, theirs = remedy(theirs[:size]), theirs[size:]
+                leaving = [each.letter for each in results if each.fate in _LEAVES]
+                undeleted = queue.delete(leaving)
+                held = [letter for letter in held if letter not in leaving]
+                treated += [_as_it_is(each, undeleted) for each in results]
+            if _left_by(treated) >= limit:
+                break
+    finally:
+        queue.release(held)
+    return _told(treated, queue.depth())
+
+
+def _as_it_is(treated: Treated, undeleted: Collection[Letter]) -> Treated:
+    """What is done is done, but what is discarded is so only once it is gone."""
+    if treated.fate is Fate.DISCARDED and treated.letter in undeleted:
+        return replace(treated, fate=Fate.FAILED, why=NOT_DELETED)
+    return treated
+
+
+def _left_by(treated: Sequence[Treated]) -> int:
+    return sum(each.fate in _LEAVES for each in treated)
 
 
 def _told(treated: Sequence[Treated], depth: Depth) -> Requeued:

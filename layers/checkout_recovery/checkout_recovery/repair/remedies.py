@@ -1,6 +1,6 @@
 """What is done again for the messages of each queue of dead letters."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from checkout_recovery.checkout.lifecycle import Checkout
@@ -22,16 +22,26 @@ UNREADABLE = "a checkout of the batch cannot be read"
 UNAVAILABLE = "a part of AWS that is needed did not answer"
 NOT_UNDERSTOOD = "still not understood"
 REFUSED = "not authentic when it came: it is never taken in"
+NOT_REFUSED = "not a captured request"
+DISABLED = "its subscription is disabled: it has to be resumed first"
+PAUSED = "its subscription is paused: it has to be resumed first"
 
 
 class Redelivery:
-    """Deliveries that were given up: their checkouts are sent as they stand, unless that has been done."""
+    """Deliveries that were given up: their checkouts are sent as they stand, unless that has been done.
+
+    One whose subscription is stopped would only be given up again, so it stays. This is made anew for each
+    call of an operator, and reads a store's subscriptions once; after a read that failed it reads no more.
+    """
 
     at_once = 10
 
-    def __init__(self, retry_queue: RetryQueue, now: Callable[[], datetime]) -> None:
+    def __init__(self, registry: RegistryTable, retry_queue: RetryQueue, now: Callable[[], datetime]) -> None:
+        self._registry = registry
         self._retry_queue = retry_queue
         self._now = now
+        self._stopped: dict[str, Mapping[str, str]] = {}
+        self._is_registry_down = False
 
     def store_of(self, letter: Letter) -> str | None:
         try:
@@ -42,8 +52,33 @@ class Redelivery:
     def __call__(self, letters: Sequence[Letter]) -> list[Treated]:
         now = self._now()
         messages = {letter: message for letter in letters if (message := _again(letter, now))}
-        refused = self._retry_queue.send(list(messages.values()), now) if messages else frozenset()
-        return [_queued(letter, messages.get(letter), refused) for letter in letters]
+        staying = {
+            letter: treated
+            for letter, message in messages.items()
+            if (treated := self._stays(letter, message))
+        }
+        going = [message for letter, message in messages.items() if letter not in staying]
+        refused = self._retry_queue.send(going, now) if going else frozenset()
+        return [staying.get(each) or _queued(each, messages.get(each), refused) for each in letters]
+
+    def _stays(self, letter: Letter, message: RetryMessage) -> Treated | None:
+        """Tells why a delivery is not queued; None where nothing is in its way."""
+        stopped = self._stopped_of(message.store_id)
+        if stopped is None:
+            return Treated(letter, Fate.FAILED, UNAVAILABLE)
+        why = stopped.get(message.subscription_id)
+        return Treated(letter, Fate.KEPT, why) if why else None
+
+    def _stopped_of(self, store_id: str) -> Mapping[str, str] | None:
+        """A store's subscriptions that are stopped, and why; None where that cannot be read."""
+        if store_id not in self._stopped and not self._is_registry_down:
+            try:
+                known = self._registry.subscriptions(store_id).items
+            except Unavailable:
+                self._is_registry_down = True
+            else:
+                self._stopped[store_id] = {each.subscription_id: why for each in known if (why := _why(each))}
+        return self._stopped.get(store_id)
 
 
 class Refanning:
@@ -110,10 +145,7 @@ class Retaking:
         self._retake = retake
 
     def store_of(self, letter: Letter) -> str | None:
-        try:
-            return RejectedRequest.read(letter.body).store_id
-        except BrokenRecord:
-            return None
+        return _store_of_request(letter)
 
     def __call__(self, letters: Sequence[Letter]) -> list[Treated]:
         return [self._treat(letter) for letter in letters]
@@ -129,6 +161,42 @@ class Retaking:
         except Unavailable:
             return Treated(letter, Fate.FAILED, UNAVAILABLE)
         return Treated(letter, Fate.DONE)
+
+
+class Discarding:
+    """Requests that were captured: they have been looked at, and go. All others stay, also broken ones."""
+
+    at_once = 10
+
+    def store_of(self, letter: Letter) -> str | None:
+        return _store_of_request(letter)
+
+    def __call__(self, letters: Sequence[Letter]) -> list[Treated]:
+        return [
+            Treated(each, Fate.DISCARDED) if _is_refused(each) else Treated(each, Fate.KEPT, NOT_REFUSED)
+            for each in letters
+        ]
+
+
+def _store_of_request(letter: Letter) -> str | None:
+    try:
+        return RejectedRequest.read(letter.body).store_id
+    except BrokenRecord:
+        return None
+
+
+def _is_refused(letter: Letter) -> bool:
+    try:
+        return RejectedRequest.read(letter.body).is_refused
+    except BrokenRecord:
+        return False
+
+
+def _why(subscription: Subscription) -> str:
+    """Why nothing is sent to a subscription; empty where something is."""
+    if subscription.disabled_reason:
+        return DISABLED
+    return PAUSED if subscription.paused else ""
 
 
 def _again(letter: Letter, now: datetime) -> RetryMessage | None:

@@ -32,6 +32,7 @@ def requeued(done: Requeued) -> RequeueAnswer:
         requeued=done.counts.get(Fate.DONE, 0),
         kept=done.counts.get(Fate.KEPT, 0),
         failed=done.counts.get(Fate.FAILED, 0),
+        discarded=done.counts.get(Fate.DISCARDED, 0),
         left=done.left,
         detail="; ".join(f"{count}: {why}" for why, count in done.reasons.items()) or None,
     )

@@ -295,14 +295,16 @@ class DeadLetterPage(Answer):
 
 
 class RequeueAnswer(Answer):
-    """What became of the messages that were looked at. What was not requeued is still in the queue."""
+    """What became of the messages that were looked at. What was kept or failed is still in the queue."""
 
     requeued: int
     """Done again, and deleted from the queue."""
     kept: int
-    """Still not understood, or never to be taken in."""
+    """Still not understood, or never to be taken in; or their subscription is stopped."""
     failed: int
     """Broken, or something that they need was not there."""
+    discarded: int = 0
+    """Captured requests that were deleted; 0 unless `discard_refused` was asked for."""
     left: int
     """About how many messages the queue has now."""
     detail: str | None

@@ -125,6 +125,8 @@ class RequeueRequest(Request):
     """How many messages are done again at most."""
     store_id: Annotated[str, StringConstraints(pattern=f"^{STORE_ID.pattern}$")] | None = None
     """Whose; all by default. The `stream` cannot tell before it is read."""
+    discard_refused: bool = False
+    """Of `rejected` only: instead, captured requests are deleted, and nothing is done for any other."""
 
 
 class ErasureQuery(Request):
