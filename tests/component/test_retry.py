@@ -13,9 +13,12 @@ from mypy_boto3_dynamodb import DynamoDBClient
 
 from checkout_recovery import wiring
 from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.lifecycle import Checkout
+from checkout_recovery.checkout.shopper import Purchase
 from checkout_recovery.queues import Purpose
 from checkout_recovery.subscriptions.circuit import Circuit
-from checkout_recovery.tables.deliveries import State
+from checkout_recovery.subscriptions.store import StoreSettings
+from checkout_recovery.tables.deliveries import DeliveryRecord, State
 from functions.retry import app
 from local.receiver import Receiver
 from local.retry_fixtures import SUBSCRIPTION, retry_fixtures
@@ -516,3 +519,137 @@ def test_no_log_line_record_or_message_holds_the_shoppers_data(shop: Shop, log: 
     assert "sub_a" in written
     for datum in ("9876543210", "https://", "http://", "whsec_"):
         assert datum not in written
+
+
+# ---------------------------------------------------------------- the shopper, once more
+
+HANDLE = "phone:0123456789abcdef0123456789abcdef"
+
+
+def entries(shop: Shop) -> list[DeliveryRecord]:
+    """All of the log."""
+    items = shop.dynamodb.scan(TableName="DeliveryTable")["Items"]
+    keys = [(item["subscription_id"]["S"], item["delivery_id"]["S"]) for item in items]
+    return wiring.deliveries().load_all(keys)
+
+
+def abandonment(checkout_id: str = "c1") -> Checkout:
+    """As the sweep wrote it, told, with the handle of its shopper."""
+    return left(checkout_id).model_copy(update={"handles": (HANDLE,)})
+
+
+PURPOSES = list(Purpose)
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_an_abandonment_is_not_told_after_a_purchase_that_ended_only_other_checkouts(
+    shop: Shop, purpose: Purpose
+) -> None:
+    shop.subscribe("sub_a")
+    one = abandonment()
+    shop.save(one)
+    now = datetime.now(UTC)
+    wiring.shoppers().remember([HANDLE], Purchase(time=now, heard_at=now, order_id="o-1"), now)
+    assert shop.retry(waiting_for(one, purpose=purpose)) == []
+    assert shop.receiver.arrivals == []
+    (record,) = entries(shop)
+    assert (record.state, record.reason) == (State.SUPPRESSED, "completed")
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_an_abandonment_is_not_told_after_another_of_the_same_shopper(shop: Shop, purpose: Purpose) -> None:
+    shop.subscribe("sub_a")
+    one = abandonment()
+    shop.save(one)
+    wiring.shoppers().told([HANDLE], datetime.now(UTC) + timedelta(seconds=1))
+    assert shop.retry(waiting_for(one, purpose=purpose)) == []
+    assert shop.receiver.arrivals == []
+    (record,) = entries(shop)
+    assert (record.state, record.reason) == (State.SUPPRESSED, "cooldown")
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_an_abandonment_waits_for_the_morning_and_a_purchase_does_not(shop: Shop, purpose: Purpose) -> None:
+    now = datetime.now(UTC)
+    night = {
+        "start": f"{now - HOUR:%H:%M}",
+        "end": f"{now + HOUR:%H:%M}",
+        "timezone": "UTC",
+    }
+    shop.subscribe("sub_a")
+    wiring.registry().update_store(STORE, StoreSettings.model_validate({"quiet_hours": night}), now)
+    one, other = abandonment(), bought(left("c2"))
+    shop.save(one, other)
+    assert shop.retry(waiting_for(one, purpose=purpose), waiting_for(other, purpose=purpose)) == []
+    assert [each.event_type for each in shop.receiver.arrivals] == ["checkout.recovered"]
+    (waits,) = shop.waiting()
+    assert waits.checkout_id == "c1"
+    assert now + timedelta(minutes=58) < waits.not_before <= now + HOUR
+    assert waits.purpose is purpose
+
+
+def test_an_abandonment_that_is_still_right_is_told(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = abandonment()
+    shop.save(one)
+    wiring.shoppers().told([HANDLE], one.told_at or datetime.now(UTC))
+    assert shop.retry(waiting_for(one)) == []
+    assert [each.event_type for each in shop.receiver.arrivals] == ["checkout.abandoned"]
+
+
+# ---------------------------------------------------------------- what nobody planned, or cannot read
+
+
+def test_an_event_that_came_while_the_subscription_was_paused_is_told_in_the_place_of_the_last(
+    shop: Shop,
+) -> None:
+    """It was planned for nobody, so what it overtook must not end unheard."""
+    shop.subscribe("sub_a")
+    first = begun(at=datetime.now(UTC) - HOUR)
+    newest = changed(first, datetime.now(UTC) - timedelta(minutes=30), name="Asha")
+    shop.save(first, newest)
+    assert shop.retry(waiting_for(first)) == []
+    assert [each.event_type for each in shop.receiver.arrivals] == ["checkout.updated"]
+    states = {(record.event_type, record.state) for record in entries(shop)}
+    assert states == {
+        ("checkout.created", State.SUPERSEDED),
+        ("checkout.updated", State.DELIVERED),
+    }
+
+
+def test_an_event_that_fan_out_may_yet_get_to_is_left_to_it(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    first = begun(at=datetime.now(UTC) - HOUR)
+    newest = changed(first, datetime.now(UTC), name="Asha")
+    shop.save(first, newest)
+    assert shop.retry(waiting_for(first)) == []
+    assert shop.receiver.arrivals == []
+    assert [record.state for record in entries(shop)] == [State.SUPERSEDED]
+
+
+def test_a_checkout_that_this_version_cannot_read_comes_again(shop: Shop, dynamodb: DynamoDBClient) -> None:
+    shop.subscribe("sub_a")
+    one, other = begun("later"), begun("fine")
+    shop.save(one, other)
+    dynamodb.update_item(
+        TableName="CheckoutTable",
+        Key={"store_id": {"S": STORE}, "checkout_id": {"S": "later"}},
+        UpdateExpression="SET #data = :data",
+        ExpressionAttributeNames={"#data": "data"},
+        ExpressionAttributeValues={":data": {"S": '{"of_a_later_version": 1}'}},
+    )
+    assert shop.retry(waiting_for(one), waiting_for(other)) == ["0"]
+    assert [each.checkout_id for each in entries(shop)] == ["fine"]
+
+
+def test_a_replay_of_what_is_long_past_has_all_its_attempts(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    endpoint.status = 503
+    one = begun(at=datetime.now(UTC) - 30 * HOUR)
+    shop.save(one)
+    assert shop.retry(waiting_for(one, purpose=Purpose.RECOVER)) == []
+    (again,) = shop.waiting()
+    endpoint.status = 200
+    assert shop.retry(again.model_copy(update={"not_before": datetime.now(UTC)})) == []
+    assert [each.status for each in shop.receiver.arrivals] == [503, 200]
+    assert [record.state for record in entries(shop)] == [State.DELIVERED]

@@ -113,11 +113,11 @@ def test_410_disables_the_subscription_and_keeps_its_delivery_for_the_operator(
 
 
 def kept_in(stack: Stack, queue_url: str, part: str) -> str:
-    """The message of a queue that names something; all are left where they are."""
+    """The message of a queue that names something; each is shown again after a moment."""
     sqs = stack.aws.client("sqs", endpoint_url=stack.endpoint_url)
 
     def look() -> str | None:
-        answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=5)
         return next((one["Body"] for one in answer.get("Messages", []) if part in one["Body"]), None)
 
     return within(RETRY_SECONDS, look, "the dead letter")

@@ -96,6 +96,8 @@ class RetryMessage(BaseModel):
     """When it is due. SQS holds a message for 15 minutes at most: longer waits hop."""
     has_slot: bool = False
     """Whether `not_before` is its turn under the subscription's rate limit."""
+    asked_at: AwareDatetime | None = None
+    """When an operator asked for it: from then on it matters for as long as a new event of its type."""
 
     @property
     def event(self) -> Event:
@@ -140,7 +142,7 @@ class RetryQueue:
         entries: list[Any] = [
             {
                 "Id": str(index),
-                "MessageBody": _encode(message.model_dump(mode="json")),
+                "MessageBody": _encode(message.model_dump(mode="json", exclude_none=True)),
                 "DelaySeconds": _delay(message, now),
                 "MessageGroupId": message.subscription_id,
             }

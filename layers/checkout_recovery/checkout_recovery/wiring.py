@@ -273,6 +273,7 @@ def retry() -> "Retry":
     return Retry(
         registry=registry(),
         checkouts=checkouts(),
+        shoppers=shoppers(),
         deliveries=deliveries(),
         attempts=_attempts(
             # The circuits that all functions share say when a receiver may be probed, not what one has seen.

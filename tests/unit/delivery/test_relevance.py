@@ -249,19 +249,44 @@ def test_what_is_gone_or_stopped_gets_nothing(
     assert relevance(waiting(EventType.ABANDONED, purpose), checkout, subscription, NOW) == ended
 
 
+@pytest.mark.parametrize("purpose", PURPOSES)
 @pytest.mark.parametrize("checkout", [STANDS, None])
-def test_who_is_paused_misses_what_happens_but_not_what_an_operator_wanted_sent(
-    checkout: Checkout | None,
+def test_what_waits_for_who_is_paused_can_be_recovered_later(
+    checkout: Checkout | None, purpose: Purpose
 ) -> None:
-    verdicts = {
-        purpose: relevance(waiting(EventType.ABANDONED, purpose), checkout, PAUSED, NOW)
-        for purpose in PURPOSES
-    }
-    assert verdicts == {
-        Purpose.RETRY: Ended(State.SUPPRESSED, "paused"),
-        Purpose.REPLAY: Ended(State.EXHAUSTED, "paused"),
-        Purpose.RECOVER: Ended(State.EXHAUSTED, "paused"),
-    }
+    verdict = relevance(waiting(EventType.ABANDONED, purpose), checkout, PAUSED, NOW)
+    assert verdict == Ended(State.EXHAUSTED, "paused")
+
+
+def test_an_erased_checkout_told_anew_has_other_events_under_the_same_ids() -> None:
+    stands = standing(EventType.COMPLETED, "evt_1")
+    verdict = relevance(waiting(EventType.ABANDONED), stands, WANTS_ALL, NOW)
+    assert verdict == Ended(State.SUPERSEDED, "no_longer_abandoned")
+
+
+def test_what_was_overtaken_does_not_expire() -> None:
+    message = waiting(EventType.UPDATED, time=NOW - timedelta(days=1))
+    verdict = relevance(message, standing(EventType.COMPLETED, "evt_2"), WANTS_ALL, NOW)
+    assert verdict == Ended(State.SUPERSEDED, "newer_event")
+
+
+@pytest.mark.parametrize("newest", [EventType.UPDATED, EventType.ABANDONED])
+def test_what_an_operator_recovers_is_sent_where_the_newest_is_not_for_this_subscriber(
+    newest: EventType,
+) -> None:
+    subscription = replace(WANTS_ALL, events=(EventType.CREATED, EventType.ABANDONED))
+    stands = standing(newest, "evt_2").model_copy(update={"suppressed": Suppression.COOLDOWN})
+    verdict = relevance(waiting(EventType.CREATED, Purpose.RECOVER), stands, subscription, NOW)
+    assert isinstance(verdict, Delivery)
+    assert verdict.event.type is EventType.CREATED
+
+
+def test_what_an_operator_asked_for_does_not_expire_with_its_event() -> None:
+    old = waiting(EventType.CREATED, time=NOW - timedelta(days=9))
+    asked = old.model_copy(update={"asked_at": NOW - timedelta(hours=5)})
+    stands = standing(EventType.CREATED, "evt_1")
+    assert isinstance(relevance(asked, stands, WANTS_ALL, NOW), Delivery)
+    assert relevance(old, stands, WANTS_ALL, NOW) == Ended(State.EXPIRED, "http")
 
 
 def test_what_is_not_told_overtakes_nothing() -> None:

@@ -15,7 +15,7 @@ from functools import partial
 
 from checkout_recovery.delivery.circuits import Circuits
 from checkout_recovery.delivery.plan import Delivery
-from checkout_recovery.delivery.retry_policy import SCHEDULE, Ended, after_failure, failure_of
+from checkout_recovery.delivery.retry_policy import SCHEDULE, Ended, after_failure, expires_at, failure_of
 from checkout_recovery.delivery.send import Failure, Outcome, Post, Sender
 from checkout_recovery.delivery.signed import signed_headers
 from checkout_recovery.errors import Unavailable
@@ -52,6 +52,8 @@ class Due:
     history: tuple[Attempt, ...] = ()
     has_slot: bool = False
     """Whether it has its turn under the subscription's rate limit already."""
+    asked_at: datetime | None = None
+    """When an operator asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,8 @@ class Attempts:
             return Settled(due, State.DELIVERED, last=last)
         reason = failure_of(outcome)
         last = Attempt(now, reason, outcome.status, outcome.latency_ms)
-        step = after_failure(outcome, due.attempts + 1, due.delivery.event, now, self._random)
+        expires = expires_at(due.delivery.event, due.asked_at)
+        step = after_failure(outcome, due.attempts + 1, expires, now, self._random)
         if isinstance(step, Ended):
             return Settled(due, step.state, step.reason, last=last)
         return Settled(due, State.PENDING, reason, step, last=last)
@@ -309,6 +312,7 @@ def _message(one: Settled, not_before: datetime) -> RetryMessage:
         reason=one.reason or "",
         not_before=not_before,
         has_slot=one.has_slot,
+        asked_at=one.due.asked_at,
     )
 
 

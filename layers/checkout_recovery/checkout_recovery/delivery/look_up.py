@@ -72,7 +72,7 @@ class LookUp:
         """
         for checkout_id in filter(is_key, ids):
             checkout = self._checkouts.load(store_id, checkout_id)
-            if checkout.sequence:
+            if checkout.is_known:
                 return Found(checkout, self._told_of(checkout))
         raise NotFound("The store has no such checkout")
 

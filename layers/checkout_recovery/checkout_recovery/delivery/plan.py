@@ -69,7 +69,7 @@ def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[
     event = checkout.event
     if event is None:
         raise BrokenRecord("a checkout without an event")
-    if checkout.discarded and checkout.sequence == 1:
+    if checkout.discarded and checkout.is_new:
         return  # nobody has heard of it: nobody has to hear that it is gone
     for subscription in subscriptions:
         if subscription.wants(event.type):

@@ -40,30 +40,46 @@ def relevance(
     """
     if subscription is None:
         return Ended(State.SUPPRESSED, NO_SUBSCRIPTION)
-    if stopped := _stopped(subscription, message.purpose):
+    if stopped := _stopped(subscription):
         return stopped
     if checkout is None or checkout.event is None:
         return Ended(State.SUPPRESSED, NO_CHECKOUT)
     if message.purpose is not Purpose.RETRY:
         return _newest(message, checkout, subscription)
-    if now >= expires_at(message.event):
+    return _moved_on(message, checkout, subscription) or _still_told(message, checkout, subscription, now)
+
+
+def _still_told(
+    message: RetryMessage, checkout: Checkout, subscription: Subscription, now: datetime
+) -> Delivery | Ended:
+    if now >= expires_at(message.event, message.asked_at):
         return Ended(State.EXPIRED, message.reason or TOO_OLD)
-    return _still_told(message, checkout, subscription)
+    if not subscription.wants(message.event_type):
+        return Ended(State.SUPPRESSED, NOT_WANTED)
+    return _held_back(delivery_of(checkout, message.event, subscription))
 
 
-def _stopped(subscription: Subscription, purpose: Purpose) -> Ended | None:
+def _stopped(subscription: Subscription) -> Ended | None:
+    """What waits for a subscription that is stopped is kept for when it is not."""
     if subscription.disabled_reason:
         return Ended(State.EXHAUSTED, subscription.disabled_reason)
-    if subscription.paused:  # what an operator wanted sent can still be recovered later
-        return Ended(State.SUPPRESSED if purpose is Purpose.RETRY else State.EXHAUSTED, PAUSED)
-    return None
+    return Ended(State.EXHAUSTED, PAUSED) if subscription.paused else None
 
 
 def _newest(message: RetryMessage, checkout: Checkout, subscription: Subscription) -> Delivery | Ended:
-    """What an operator wants sent: the last event, or the abandonment that only late details followed."""
-    if _is_abandoned_still(message, checkout) and subscription.wants(message.event_type):
+    """What an operator wants sent: the last event.
+
+    But the one that failed, where the last is not for this subscriber, or where it is an abandonment that
+    only late details followed.
+    """
+    is_wanted = subscription.wants(message.event_type)
+    if is_wanted and _is_abandoned_still(message, checkout):
         return _held_back(delivery_of(checkout, message.event, subscription))
-    return _held_back(next(plan(checkout, [subscription]), None))
+    newest = next(plan(checkout, [subscription]), None)
+    is_told = newest is not None and not newest.suppressed
+    if is_wanted and not is_told and message.event_type is not EventType.ABANDONED:
+        return delivery_of(checkout, message.event, subscription)
+    return _held_back(newest)
 
 
 def _is_abandoned_still(message: RetryMessage, checkout: Checkout) -> bool:
@@ -75,17 +91,10 @@ def _is_abandoned_still(message: RetryMessage, checkout: Checkout) -> bool:
     return checkout.told_at is None or checkout.told_at - message.event_time < _MILLISECOND
 
 
-def _still_told(message: RetryMessage, checkout: Checkout, subscription: Subscription) -> Delivery | Ended:
-    if moved_on := _moved_on(message, checkout, subscription):
-        return moved_on
-    if not subscription.wants(message.event_type):
-        return Ended(State.SUPPRESSED, NOT_WANTED)
-    return _held_back(delivery_of(checkout, message.event, subscription))
-
-
 def _moved_on(message: RetryMessage, checkout: Checkout, subscription: Subscription) -> Ended | None:
     stands = checkout.event
-    if stands is None or stands.id == message.event_id:
+    # An id alone would do, if no checkout were ever erased and told anew under the same one.
+    if stands is None or (stands.id, stands.type) == (message.event_id, message.event_type):
         return None
     if message.event_type is EventType.ABANDONED:
         is_still = _is_abandoned_still(message, checkout)

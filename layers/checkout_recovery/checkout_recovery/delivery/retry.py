@@ -1,9 +1,10 @@
 """Retry: deliveries whose time has come are made, if they still matter.
 
-    hop ─► look up ─► judge (see `relevance`) ─► attempt (see `attempts`)
+    hop ─► look up ─► judge (see `relevance`) ─► spare the shopper ─► attempt (see `attempts`)
 
 A message holds ids only. The checkout is read when its delivery is due, so what is sent is what stands, and
-whatever stopped mattering meanwhile ends here: a shopper who has bought is not messaged late.
+whatever stopped mattering meanwhile ends here. An abandonment is held against the shopper's records once
+more: who has bought, or was told of another checkout since, is not messaged late, and nobody at night.
 """
 
 from collections import Counter
@@ -11,10 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from checkout_recovery.checkout.lifecycle import Checkout, Suppression
+from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.delivery.attempts import Attempts, Due, count_deliveries
-from checkout_recovery.delivery.plan import Delivery
-from checkout_recovery.delivery.relevance import NEWER_EVENT, relevance
-from checkout_recovery.delivery.retry_policy import Ended
+from checkout_recovery.delivery.plan import Delivery, plan
+from checkout_recovery.delivery.relevance import NEWER_EVENT, TOO_OLD, relevance
+from checkout_recovery.delivery.retry_policy import Ended, expires_at
 from checkout_recovery.observability import logger
 from checkout_recovery.queues import Purpose, RetryMessage, RetryQueue
 from checkout_recovery.subscriptions.circuit import Circuit
@@ -22,9 +25,14 @@ from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.checkouts import CheckoutTable
 from checkout_recovery.tables.deliveries import FAILED, DeliveryRecord, DeliveryTable, State
 from checkout_recovery.tables.registry import RegistryTable, Subscriptions
+from checkout_recovery.tables.shoppers import Known, ShopperTable
 
 _EARLY = timedelta(seconds=2)
 """So much before its time a message counts as due: it is not worth another hop."""
+_PLANNED_WITHIN = timedelta(minutes=5)
+"""So long fan-out may take to get to an event; what has no entry in the log by then was never planned."""
+_MILLISECOND = timedelta(milliseconds=1)
+"""How exactly an event's time is known to who has only its delivery's id."""
 _REPLAYED = "replayed"
 _OPEN = (State.PENDING, *FAILED)
 """What the end of a message may still change: a delivery that was delivered stays so whatever comes after."""
@@ -42,7 +50,20 @@ class Waiting:
 class _Judged:
     waiting: Waiting
     subscription: Subscription | None
+    checkout: Checkout | None
     verdict: Delivery | Ended
+    quiet_until: datetime | None = None
+    """It is night at the store: until when."""
+
+    @property
+    def newest(self) -> Delivery | None:
+        """The delivery that took this one's place."""
+        if self.verdict != _OVERTAKEN or self.checkout is None or self.subscription is None:
+            return None
+        return next(plan(self.checkout, [self.subscription]), None)
+
+
+_OVERTAKEN = Ended(State.SUPERSEDED, NEWER_EVENT)
 
 
 class Retry:
@@ -53,6 +74,7 @@ class Retry:
         *,
         registry: RegistryTable,
         checkouts: CheckoutTable,
+        shoppers: ShopperTable,
         deliveries: DeliveryTable,
         attempts: Attempts,
         retry_queue: RetryQueue,
@@ -62,6 +84,7 @@ class Retry:
     ) -> None:
         self._registry = registry
         self._checkouts = checkouts
+        self._shoppers = shoppers
         self._deliveries = deliveries
         self._attempts = attempts
         self._retry_queue = retry_queue
@@ -85,24 +108,31 @@ class Retry:
         now = self._now()
         early = [one for one in waiting if one.message.not_before > now + _EARLY]
         ready = [one for one in waiting if one.message.not_before <= now + _EARLY]
-        again = self._make(ready, budget_seconds, now) if ready else frozenset()
+        again: frozenset[str] = frozenset()
+        if ready:
+            again, at_night = self._make(ready, budget_seconds, now)
+            early += at_night
         # Last: if it were followed by an error, the queue would have each of these twice.
         if early:
             refused = self._retry_queue.send([one.message for one in early], self._now())
             again |= {one.record_id for one in early if one.message.delivery_id in refused}
         return again
 
-    def _make(self, ready: Sequence[Waiting], budget_seconds: float, now: datetime) -> frozenset[str]:
+    def _make(
+        self, ready: Sequence[Waiting], budget_seconds: float, now: datetime
+    ) -> tuple[frozenset[str], list[Waiting]]:
+        """Makes what is due; returns the records that have to come again, and what waits for the morning."""
         stores = {one.message.store_id: one for one in ready}.keys()
         registered = {store_id: self._registry.subscriptions(store_id) for store_id in stores}
-        judged = self._judge(ready, registered, now)
+        judged, unreadable = self._judge(ready, registered, now)
         records = self._records(judged)
-        judged = [one for each in judged if (one := _unless_done(each, records))]
-        again = self._end(judged, registered, records, now)
+        judged = [one for each in judged if (one := _unless_done(each, records, now))]
+        judged = self._spare(judged, registered, now)
+        again = unreadable | self._end(judged, registered, records, now)
         dues: dict[str, Due] = {}
         owners: dict[str, list[str]] = {}
         for one in judged:
-            if isinstance(one.verdict, Delivery):
+            if isinstance(one.verdict, Delivery) and one.quiet_until is None:
                 due = self._due(one.waiting.message, one.verdict, records, registered, now)
                 dues.setdefault(one.verdict.delivery_id, due)
                 owners.setdefault(one.verdict.delivery_id, []).append(one.waiting.record_id)
@@ -110,32 +140,56 @@ class Retry:
         for store in registered.values():
             circuits |= store.circuits
         refused = self._attempts(list(dues.values()), circuits, budget_seconds) if dues else frozenset()
-        return again | {record_id for delivery_id in refused for record_id in owners[delivery_id]}
+        again |= {record_id for delivery_id in refused for record_id in owners[delivery_id]}
+        return again, [_until_morning(one) for one in judged if one.quiet_until]
 
     def _judge(
         self, ready: Sequence[Waiting], registered: Mapping[str, Subscriptions], now: datetime
-    ) -> list[_Judged]:
+    ) -> tuple[list[_Judged], frozenset[str]]:
+        """Judges each; returns also the records whose checkouts this version cannot read."""
         keys = [(one.message.store_id, one.message.checkout_id) for one in ready]
         checkouts = self._checkouts.load_all(keys)
-        judged = []
+        judged: list[_Judged] = []
+        unreadable: set[str] = set()
         for one, key in zip(ready, keys, strict=True):
+            checkout = checkouts.get(key)
+            if checkout is None and key in checkouts:
+                logger.error("a checkout cannot be read", extra={"store_id": key[0], "checkout_id": key[1]})
+                unreadable.add(one.record_id)
+                continue
             theirs = (
                 each
                 for each in registered[one.message.store_id].items
                 if each.subscription_id == one.message.subscription_id
             )
             subscription = next(theirs, None)
-            verdict = relevance(one.message, checkouts.get(key), subscription, now)
-            judged.append(_Judged(one, subscription, verdict))
-        return judged
+            verdict = relevance(one.message, checkout, subscription, now)
+            judged.append(_Judged(one, subscription, checkout, verdict))
+        return judged, frozenset(unreadable)
+
+    def _spare(
+        self, judged: Sequence[_Judged], registered: Mapping[str, Subscriptions], now: datetime
+    ) -> list[_Judged]:
+        """Holds abandonments back from shoppers who have bought, have been told since, or sleep."""
+        abandoned = {
+            one.verdict.checkout_key: one.verdict.checkout.handles
+            for one in judged
+            if isinstance(one.verdict, Delivery) and one.verdict.is_abandonment
+        }
+        shoppers = self._shoppers.known_of(abandoned) if abandoned else {}
+        return [
+            _spared(one, shoppers, registered[one.waiting.message.store_id].settings.quiet_hours, now)
+            for one in judged
+        ]
 
     def _records(self, judged: Iterable[_Judged]) -> dict[str, DeliveryRecord]:
         keys: dict[tuple[str, str], None] = {}
         for one in judged:
             message = one.waiting.message
             keys[message.subscription_id, message.delivery_id] = None
-            if isinstance(one.verdict, Delivery):
-                keys[one.verdict.key] = None
+            for delivery in (one.verdict, one.newest):
+                if isinstance(delivery, Delivery):
+                    keys[delivery.key] = None
         return {record.delivery_id: record for record in self._deliveries.load_all(list(keys))}
 
     def _due(
@@ -156,6 +210,7 @@ class Retry:
             earlier=message.earlier if is_retry else made,
             history=record.history if record else (),
             has_slot=message.has_slot,
+            asked_at=message.asked_at if is_retry else now,
         )
 
     def _end(
@@ -172,7 +227,7 @@ class Retry:
         for one in judged:
             message, verdict = one.waiting.message, one.verdict
             if isinstance(verdict, Delivery):
-                if verdict.delivery_id == message.delivery_id:
+                if verdict.delivery_id == message.delivery_id or one.quiet_until:
                     continue
                 verdict = Ended(State.SUPERSEDED, _REPLAYED)  # by the checkout's newest event
             expires_at = self._expires_at(registered[message.store_id], now)
@@ -198,19 +253,56 @@ class Retry:
         return now + timedelta(days=store.settings.delivery_retention_days or self._retention_days)
 
 
-def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord]) -> _Judged | None:
+def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord], now: datetime) -> _Judged | None:
     """None where nothing is left to do: a message may come twice, or after somebody else has done it."""
     message = one.waiting.message
     own = records.get(message.delivery_id)
     if message.purpose is Purpose.RETRY:
         # A later attempt is recorded only once a message of its own is queued: that one goes on.
         is_last = own is None or message.earlier + message.attempts >= own.attempts
-        return one if is_last and (own is None or own.state is State.PENDING) else None
+        is_open = is_last and (own is None or own.state is State.PENDING)
+        return _unless_untold(one, records, now) if is_open else None
     if message.purpose is Purpose.RECOVER and isinstance(one.verdict, Delivery):
         newest = records.get(one.verdict.delivery_id)
         if newest and newest.state is State.DELIVERED:
-            return None if newest == own else replace(one, verdict=Ended(State.SUPERSEDED, NEWER_EVENT))
+            return None if newest == own else replace(one, verdict=_OVERTAKEN)
     return one
+
+
+def _unless_untold(one: _Judged, records: Mapping[str, DeliveryRecord], now: datetime) -> _Judged:
+    """What was overtaken gives way; but where nobody has made the newer delivery, it is made here.
+
+    The subscription was paused when the event came, or has changed what it wants since.
+    """
+    newest = one.newest
+    if newest is None:
+        return one
+    record = records.get(newest.delivery_id)
+    is_planned = record is not None and record.state is not State.SUPPRESSED
+    is_fresh = record is None and now - newest.event.time < _PLANNED_WITHIN
+    if is_planned or is_fresh:
+        return one
+    is_too_old = now >= expires_at(newest.event)
+    return replace(one, verdict=Ended(State.EXPIRED, TOO_OLD) if is_too_old else newest)
+
+
+def _spared(
+    one: _Judged, shoppers: Mapping[tuple[str, str], Known], quiet_hours: QuietHours | None, now: datetime
+) -> _Judged:
+    verdict = one.verdict
+    if not isinstance(verdict, Delivery) or not verdict.is_abandonment:
+        return one
+    shopper = shoppers[verdict.checkout_key].shopper
+    if shopper.purchase and verdict.checkout.is_over_with(shopper.purchase):
+        return replace(one, verdict=Ended(State.SUPPRESSED, Suppression.COMPLETED))
+    if shopper.told_at and shopper.told_at - verdict.event.time >= _MILLISECOND:
+        return replace(one, verdict=Ended(State.SUPPRESSED, Suppression.COOLDOWN))
+    return replace(one, quiet_until=quiet_hours.until(now) if quiet_hours else None)
+
+
+def _until_morning(one: _Judged) -> Waiting:
+    changes = {"not_before": one.quiet_until, "reason": Suppression.QUIET_HOURS.value}
+    return replace(one.waiting, message=one.waiting.message.model_copy(update=changes))
 
 
 def _first_record(message: RetryMessage, now: datetime, expires_at: datetime) -> DeliveryRecord:

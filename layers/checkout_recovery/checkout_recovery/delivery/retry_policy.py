@@ -26,6 +26,8 @@ EXPIRES_AFTER: Mapping[EventType, timedelta] = {
 }
 """How long after an event it may still be told: an old snapshot helps nobody, a purchase always matters."""
 
+_LAST_CALL = timedelta(minutes=1)
+
 GONE = "gone"
 """The receiver answered 410: it wants no more of this subscription."""
 _GONE_STATUS = 410
@@ -40,14 +42,14 @@ class Ended:
 
 
 def after_failure(
-    outcome: Outcome, attempts: int, event: Event, now: datetime, random: Callable[[], float]
+    outcome: Outcome, attempts: int, expires: datetime, now: datetime, random: Callable[[], float]
 ) -> datetime | Ended:
     """Says when the next attempt is due, or why there is none.
 
     Args:
         outcome: of the attempt that failed; not of one that was deferred.
         attempts: how many have been made, this one included.
-        event: what is delivered.
+        expires: until when the delivery matters.
         now: UTC.
         random: gives numbers in [0, 1).
     """
@@ -56,15 +58,17 @@ def after_failure(
         return Ended(State.EXHAUSTED, GONE)
     if attempts > len(SCHEDULE):
         return Ended(State.EXHAUSTED, reason)
-    asked = timedelta(seconds=min(outcome.retry_after or 0, MAX_RETRY_AFTER.total_seconds()))
-    wait = max(SCHEDULE[attempts - 1], asked)
-    due = now + wait * (1 + JITTER * random())
-    return Ended(State.EXPIRED, reason) if due > expires_at(event) else due
+    due = now + SCHEDULE[attempts - 1] * (1 + JITTER * random())
+    if due > expires:
+        return Ended(State.EXPIRED, reason)
+    asked = timedelta(seconds=max(0, min(outcome.retry_after or 0, MAX_RETRY_AFTER.total_seconds())))
+    # Who asks for more time than is left has it, but for a last attempt.
+    return max(due, min(now + asked * (1 + JITTER * random()), expires - _LAST_CALL))
 
 
-def expires_at(event: Event) -> datetime:
-    """Until when an event may be told."""
-    return event.time + EXPIRES_AFTER[event.type]
+def expires_at(event: Event, asked_at: datetime | None = None) -> datetime:
+    """Until when an event may be told: from when it happened, or from when somebody asked for it."""
+    return (asked_at or event.time) + EXPIRES_AFTER[event.type]
 
 
 def failure_of(outcome: Outcome) -> str:
