@@ -17,7 +17,15 @@ from checkout_recovery.checkout.lifecycle import Checkout, Unchanged
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import Cart, Details, Item, Snapshot
 from checkout_recovery.errors import BrokenRecord, MalformedRequest, Unavailable
-from checkout_recovery.tables.checkouts import CheckoutTable, Contended, Due, Outdated, decode, encode
+from checkout_recovery.tables.checkouts import (
+    TOLD_AGAIN,
+    CheckoutTable,
+    Contended,
+    Due,
+    Outdated,
+    decode,
+    encode,
+)
 from checkout_recovery.tables.shoppers import ShopperTable
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -437,3 +445,65 @@ def test_an_item_says_whether_its_checkout_is_bought(
         ProjectionExpression=CheckoutTable.OUTCOME,
     )["Item"]
     assert CheckoutTable.is_bought(item) == (kind in (EventType.COMPLETED, EventType.RECOVERED))
+
+
+# ---------------------------------------------------------------- erased
+
+
+def test_an_erased_checkout_is_not_known_and_no_datum_of_it_is_left(
+    table: CheckoutTable, table_client: DynamoDBClient
+) -> None:
+    written = applied(table.load("my-store", "c1"), snapshot(email="asha@example.com"))
+    table.save(written, EXPIRES)
+    table.erase(written, NOW)
+    left = table.load("my-store", "c1")
+    assert left == Checkout(store_id="my-store", checkout_id="c1", sequence=2, erased_at=2)
+    assert not left.is_known
+    (item,) = table_client.scan(TableName=table.table_name)["Items"]
+    assert item.keys() == {"store_id", "checkout_id", "sequence", "expires_at"}
+    assert int(item["expires_at"]["N"]) == int((NOW + TOLD_AGAIN).timestamp())
+
+
+def test_an_erased_checkout_is_in_no_index_and_among_no_others(
+    table: CheckoutTable, table_client: DynamoDBClient
+) -> None:
+    written = applied(table.load("my-store", "c1"), snapshot())
+    table.save(written, EXPIRES)
+    table.erase(written, NOW)
+    assert table.find_by_alias("my-store", "4711") is None
+    assert table_client.scan(TableName=table.table_name, IndexName="due")["Items"] == []
+    assert table.load_all([("my-store", "c1")]) == {}
+
+
+def test_a_write_from_before_the_erasure_brings_nothing_back(table: CheckoutTable) -> None:
+    written = applied(table.load("my-store", "c1"), snapshot())
+    table.save(written, EXPIRES)
+    table.erase(written, NOW)
+    for late in (written, applied(written, snapshot(1, email="asha@example.com"))):
+        with pytest.raises(Outdated) as outdated:
+            table.save(late, EXPIRES)
+        assert not outdated.value.current.is_known
+
+
+def test_what_is_told_after_the_erasure_is_written_and_read_as_it_is(table: CheckoutTable) -> None:
+    written = applied(table.load("my-store", "c1"), snapshot())
+    table.save(written, EXPIRES)
+    table.erase(written, NOW)
+    again = applied(table.load("my-store", "c1"), snapshot())
+    table.save(again, EXPIRES)
+    assert table.load("my-store", "c1") == again
+    assert again.is_new
+
+
+def test_a_checkout_that_has_moved_on_is_not_erased(table: CheckoutTable) -> None:
+    written = applied(table.load("my-store", "c1"), snapshot())
+    table.save(written, EXPIRES)
+    moved = applied(written, snapshot(1, email="asha@example.com"))
+    table.save(moved, EXPIRES)
+    with pytest.raises(Outdated):
+        table.erase(written, NOW)
+    assert table.load("my-store", "c1") == moved
+
+
+def test_of_what_was_erased_no_abandonment_is_to_be_told() -> None:
+    assert CheckoutTable.is_bought(CheckoutTable.key("my-store", "c1"))

@@ -12,12 +12,14 @@ import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from checkout_recovery import wiring
+from checkout_recovery.checkout.event import event_id
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import Details
 from checkout_recovery.erasure import Erased, contact_of
 from checkout_recovery.errors import MalformedRequest, Unavailable
 from checkout_recovery.secrets import Secret, provider_secret
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
+from checkout_recovery.tables.checkouts import CheckoutTable
 from checkout_recovery.tables.erasures import By, Erasure, new_erasure_id
 from checkout_recovery.tables.shoppers import Link
 from functions.ingest.app import handler as ingest
@@ -54,7 +56,13 @@ class Erasing(Shop):
 
     def left(self, *checkout_ids: str) -> list[str]:
         """Which of these checkouts are there."""
-        return [each for each in checkout_ids if self.load(each).sequence]
+        return [each for each in checkout_ids if self.load(each).is_known]
+
+    def item(self, checkout_id: str) -> dict[str, Any]:
+        """What CheckoutTable holds in a checkout's place."""
+        key = CheckoutTable.key(STORE, checkout_id)
+        item = self.client.get_item(TableName=self.names["CheckoutTable"], Key=key, ConsistentRead=True)
+        return dict(item["Item"])
 
     def known_items(self) -> list[str]:
         """What ShopperTable holds, each as its handle's kind and its own."""
@@ -229,7 +237,7 @@ def test_a_snapshot_in_the_midst_of_an_erasure_is_erased_or_comes_after_it(
     left = shop.left("a", "b", "c")
     assert "b" not in left
     for checkout_id in left:
-        assert shop.load(checkout_id).sequence == 1, "told after it: a checkout of its own"
+        assert shop.load(checkout_id).is_new, "told after it: a checkout of its own"
         assert happened
     shop.clock.now += 2 * MINUTE
     shop.erase(phone=PHONE)
@@ -248,12 +256,85 @@ def test_a_checkout_that_is_being_written_keeps_its_link(shop: Erasing) -> None:
 
 
 def test_nobody_is_told_of_an_erasure(shop: Erasing) -> None:
-    """The stream has a REMOVE, which fan-out's filter leaves out: no image that is an event."""
+    """What the stream has of it is no event: fan-out's filter wants an event's id in the image."""
+    shop.tell("a", phone=PHONE, email=EMAIL, cart_token=CART)
+    shop.clock.now += 2 * MINUTE
+    shop.erase(phone=PHONE)
+    assert "event" not in shop.item("a")
+    shop.clock.now += 60 * MINUTE
+    assert shop.sweep().found == {}
+    assert shop.told("a") == set()
+
+
+def test_what_stays_of_a_checkout_is_its_ids_and_a_number(shop: Erasing) -> None:
+    shop.tell("a", phone=PHONE, email=EMAIL, cart_token=CART, name="Asha")
+    shop.clock.now += 2 * MINUTE
+    shop.erase(phone=PHONE)
+    expires = shop.clock.now + timedelta(days=400)
+    assert shop.item("a") == {
+        "store_id": {"S": STORE},
+        "checkout_id": {"S": "a"},
+        "sequence": {"N": "2"},
+        "expires_at": {"N": str(int(expires.timestamp()))},
+    }
+
+
+def test_a_checkout_told_again_goes_on_from_its_number_with_new_events(shop: Erasing) -> None:
+    shop.tell("a", phone=PHONE)
+    shop.clock.now += MINUTE
+    shop.tell("a", phone=PHONE, name="Asha")
+    before = shop.load("a")
+    shop.clock.now += 2 * MINUTE
+    shop.erase(phone=PHONE)
+    shop.tell("a", phone=PHONE)
+    again = shop.load("a")
+    assert again.sequence > before.sequence
+    assert before.event
+    assert again.event
+    assert again.event.type == "checkout.created"
+    assert again.event.id not in {event_id(STORE, "a", number) for number in range(before.sequence + 1)}
+    assert (again.created_at, again.details.name) == (shop.clock.now, None)
+
+
+def test_the_purchase_of_a_checkout_told_again_is_a_newer_event(shop: Erasing) -> None:
     shop.tell("a", phone=PHONE)
     shop.clock.now += 2 * MINUTE
     shop.erase(phone=PHONE)
-    assert shop.sweep().abandoned == 0
-    assert shop.told("a") == set()
+    shop.tell("a", phone=PHONE)
+    created = shop.load("a")
+    shop.order(phone=PHONE)
+    bought = shop.load("a")
+    assert bought.is_complete
+    assert bought.sequence > created.sequence > 1
+
+
+def test_an_order_that_names_an_erased_checkout_is_taken_for_one_that_came_before_it(shop: Erasing) -> None:
+    shop.tell("a", phone=PHONE)
+    shop.clock.now += 2 * MINUTE
+    shop.erase(phone=PHONE)
+    shop.order(checkout_id="a")
+    bought = shop.load("a")
+    assert bought.is_complete
+    assert bought.is_new
+    assert bought.sequence == 3
+
+
+def test_an_erasure_repeated_finds_what_was_erased_no_more(shop: Erasing) -> None:
+    fill(shop)
+    shop.erase(phone=PHONE)
+    tombstone = shop.item("all")
+    shop.clock.now += 2 * MINUTE
+    assert shop.erase(phone=PHONE).checkouts == []
+    assert shop.item("all") == tombstone
+
+
+def test_a_checkout_told_again_is_erased_again(shop: Erasing) -> None:
+    for _ in range(3):
+        shop.tell("a", phone=PHONE)
+        shop.clock.now += 2 * MINUTE
+        assert [one.checkout_id for one in shop.erase(phone=PHONE).checkouts] == ["a"]
+    assert shop.item("a")["sequence"] == {"N": "6"}
+    assert shop.known_items() == []
 
 
 # ---------------------------------------------------------------- what is written down
@@ -397,7 +478,8 @@ def test_a_store_erases_a_shopper(call: Callable[..., Event], context: SimpleNam
     assert answer["status"] == 200
     assert answer["body"].keys() == {"erasure_id", "checkouts", "handles"}
     assert (answer["body"]["checkouts"], answer["body"]["handles"]) == (1, 2)
-    assert wiring.checkouts().load(STORE_ID, "cart-1").sequence == 0
+    assert not wiring.checkouts().load(STORE_ID, "cart-1").is_known
+    assert call("GET", "checkouts/cart-1")["status"] == 404
 
 
 def test_who_erased_is_listed(call: Callable[..., Event], context: SimpleNamespace) -> None:

@@ -1,11 +1,12 @@
 """A shopper is erased: every checkout that is theirs, and what is known by their handles.
 
     the datum's handles ─► checkouts ─► their other handles ─► …   found as `purchases.settle` finds them,
-    deleted in the reverse order                                   what led to a checkout after it
+    erased in the reverse order                                    what led to a checkout after it
 
 So whatever is left when an erasure dies half-way is still found from the datum itself, and the repeat
-finishes it. Each checkout is deleted in the version that was read; where a snapshot was first, all is looked
-for again. The deletion is no event of the stream, so nobody is told.
+finishes it. Each checkout is erased in the version that was read; where a snapshot was first, all is looked
+for again. That is no event of the stream, so nobody is told. What stays of a checkout is a tombstone, its ids
+and a number without any datum: told again, it goes on from there, and no receiver drops it as known or late.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -45,7 +46,7 @@ class Erased(NamedTuple):
 
     erasure: Erasure
     checkouts: list[Checkout]
-    """As they were when they were deleted."""
+    """As they were when they were erased."""
     handles: int
     """By how many phones, e-mail addresses and carts the shopper was known."""
 
@@ -122,7 +123,7 @@ class Erasures:
             if not trail.found:
                 self._forget(trail, told, trail.dead, wholly=True)
                 return True
-            erased += self._delete(trail)
+            erased += self._delete(trail, now)
             if trail.is_cut:
                 return False
         return False
@@ -175,8 +176,8 @@ class Erasures:
             return False
         return not set(addresses).isdisjoint(self._purchases.handles(checkout.store_id, checkout.details))
 
-    def _delete(self, trail: _Trail) -> Iterator[Checkout]:
-        """Deletes what was found, the last first, and yields it; stops where one has moved on meanwhile."""
+    def _delete(self, trail: _Trail, now: datetime) -> Iterator[Checkout]:
+        """Erases what was found, the last first, and yields it; stops where one has moved on meanwhile."""
         for checkout in reversed(trail.found.values()):
             checkout_id = checkout.checkout_id
             opened = trail.opened.get(checkout_id, ())
@@ -184,7 +185,7 @@ class Erasures:
                 continue  # it leads to what is yet to be found
             self._forget(trail, opened, {*trail.dead, checkout_id})
             try:
-                self._checkouts.delete(checkout)
+                self._checkouts.erase(checkout, now)
             except (Outdated, Contended):
                 return
             yield checkout

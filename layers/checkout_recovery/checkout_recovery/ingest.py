@@ -267,7 +267,7 @@ class Ingest:
         """The checkout that an order names for sure: by our id, or by a token that a checkout has."""
         if order.checkout_id or not order.checkout_token:
             return order.checkout_id
-        if self._checkouts.load(store_id, order.checkout_token).sequence:
+        if self._checkouts.load(store_id, order.checkout_token).is_known:
             return order.checkout_token
         for second_id in filter(None, (order.alias, order.checkout_token)):
             if found := self._checkouts.find_by_alias(store_id, second_id):
@@ -279,10 +279,10 @@ class Ingest:
 
     def _under_its_second_id(self, checkout: Checkout, snapshot: Snapshot) -> Checkout | None:
         """An order or a deletion that came before the first telling of its checkout, by its second id."""
-        if checkout.sequence or snapshot.alias in (None, snapshot.checkout_id):
+        if checkout.is_known or snapshot.alias in (None, snapshot.checkout_id):
             return None
         earlier = self._checkouts.load(checkout.store_id, str(snapshot.alias))
-        return earlier if earlier.sequence else None
+        return earlier if earlier.is_known else None
 
     def _renamed(self, store_id: str, snapshot: Snapshot) -> Snapshot:
         """Some of a provider's events name a checkout by its second id only."""

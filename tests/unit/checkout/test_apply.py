@@ -4,11 +4,12 @@ from itertools import permutations
 
 import pytest
 
-from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.event import Event, EventType, event_id
 from checkout_recovery.checkout.lifecycle import Checkout, Status, Unchanged
 from checkout_recovery.checkout.phone import Phone
+from checkout_recovery.checkout.shopper import Purchase
 from checkout_recovery.checkout.snapshot import Address, Cart, Item
-from tests.unit.checkout.tellings import ABANDON_AFTER, NEW, NOW, applied, minute, telling
+from tests.unit.checkout.tellings import ABANDON_AFTER, NEW, NOW, START, applied, minute, telling, truth
 
 
 def kind_of(checkout: Checkout) -> EventType | None:
@@ -230,3 +231,35 @@ class TestRepetition:
         checkout = applied(NEW, *(telling(None, f"evt_{n}", name=f"N{n}") for n in range(200)))
         assert len(checkout.seen) == 128 * 12
         assert checkout.apply(telling(None, "evt_72", name="N72"), NOW, ABANDON_AFTER) is Unchanged.DUPLICATE
+
+
+class TestErased:
+    """Told again after its shopper was erased: the number is all that is left of it."""
+
+    tombstone = NEW.model_copy(update={"sequence": 8, "erased_at": 8})
+
+    def test_nothing_is_known_of_it(self) -> None:
+        assert not self.tombstone.is_known
+        assert not self.tombstone.is_complete
+        assert self.tombstone.event is None
+
+    def test_it_is_created_under_the_next_number(self) -> None:
+        again = applied(self.tombstone, telling(START, name="Asha"))
+        assert again.sequence == 9
+        assert again.event == Event(id=event_id("my-store", "abc123", 9), type=EventType.CREATED, time=NOW)
+        assert again.created_at == NOW
+        assert again.is_known
+        assert again.is_new
+
+    def test_what_it_is_told_next_is_an_update(self) -> None:
+        again = applied(self.tombstone, telling(START), telling(minute(1), name="Asha"))
+        assert again.event
+        assert (again.sequence, again.event.type, again.is_new) == (10, EventType.UPDATED, False)
+
+    def test_but_for_its_numbers_it_is_as_one_that_was_never_told(self) -> None:
+        tellings = telling(START, phone=Phone.of("9876543210")), telling(minute(1), completed=True)
+        assert truth(applied(self.tombstone, *tellings)) == truth(applied(NEW, *tellings)) | {"erased_at": 8}
+
+    def test_no_purchase_of_its_shopper_ends_it(self) -> None:
+        purchase = Purchase(time=NOW, heard_at=NOW, order_id="1001")
+        assert self.tombstone.buy(purchase, NOW) is Unchanged.STALE

@@ -72,6 +72,10 @@ class TestWhoGetsAnEvent:
         deleted = written(EventType.CREATED).model_copy(update={"discarded": True, "sequence": 1})
         assert reasons(deleted, WANTS_ALL) == {}
 
+    def test_nor_of_one_that_was_not_known_any_more(self) -> None:
+        again = {"discarded": True, "sequence": 9, "erased_at": 8}
+        assert reasons(written(EventType.CREATED).model_copy(update=again), WANTS_ALL) == {}
+
     def test_one_that_was_known_is_told_of_when_it_is_deleted(self) -> None:
         deleted = written(EventType.UPDATED).model_copy(update={"discarded": True})
         assert reasons(deleted, WANTS_ALL) == {"sub_1": None}

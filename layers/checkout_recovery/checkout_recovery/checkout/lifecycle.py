@@ -112,6 +112,8 @@ class Checkout(BaseModel):
     alias: str | None = None
     sequence: int = 0
     """The item's version: one more with every write. 0 has never been written."""
+    erased_at: int = 0
+    """The version with which an earlier one of this id was erased: from there on no event id comes twice."""
     status: Status = Status.ACTIVE
     event: Event | None = None
     details: Details = Field(default_factory=lambda: NOTHING)
@@ -242,7 +244,7 @@ class Checkout(BaseModel):
 
     def buy(self, purchase: Purchase, now: datetime) -> Self | Unchanged:
         """Returns the checkout after a purchase that was not told of it but of its shopper."""
-        if self.is_complete or self.discarded or not self.sequence or not self.ended_with(purchase):
+        if self.is_complete or self.discarded or not self.is_known or not self.ended_with(purchase):
             return Unchanged.STALE
         return self.apply(purchase.told_of(self.checkout_id), now, timedelta())
 
@@ -270,6 +272,16 @@ class Checkout(BaseModel):
         )
 
     # ------------------------------------------------------------ what is true
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was told of it, since it was erased if it was."""
+        return self.sequence > self.erased_at
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its last write was the first that there is of it."""
+        return self.sequence == self.erased_at + 1
 
     @property
     def is_complete(self) -> bool:
@@ -323,13 +335,17 @@ class Checkout(BaseModel):
             return False
         return self._came_before(purchase)
 
+    def is_over_with(self, purchase: Purchase) -> bool:
+        """Whether what was last told here is not to be told as abandoned any more, after a purchase."""
+        return self._came_before(purchase) or self._may_be_late(purchase)
+
     # ------------------------------------------------------------ how
 
     def _why_suppressed(
         self, shopper: Shopper, policy: Policy, now: datetime, quiet_until: datetime | None
     ) -> Suppression | None:
         bought = shopper.purchase
-        if bought and (self._came_before(bought) or self._may_be_late(bought)):
+        if bought and self.is_over_with(bought):
             return Suppression.COMPLETED
         if not has_contact(self.details):
             return Suppression.NO_CONTACT
@@ -436,7 +452,7 @@ def _event_type(
         return EventType.RECOVERED if told.was_recovered else EventType.COMPLETED
     if active and snapshot.abandoned and not before.has_left_already(snapshot, now):
         return EventType.ABANDONED
-    if not before.sequence:
+    if not before.is_known:
         return EventType.CREATED
     if active and before.status is Status.ABANDONED and not (snapshot.discarded or snapshot.abandoned):
         return EventType.RESUMED

@@ -3,6 +3,9 @@
 An item holds only what DynamoDB itself needs as attributes of its own (keys, version, indexes, expiry)
 and the event for the stream's filter. All else is one JSON string, ``data``: a DynamoDB number would drop
 the zeros of ``170.00``, and one string costs a fraction of the CPU of a tree of typed attributes.
+
+Where a checkout was erased a tombstone stays: its ids and its number, from which the next one's go on. It has
+no event, so the stream's filter lets it out to nobody, and no ``data``.
 """
 
 import time
@@ -28,6 +31,9 @@ MAX_DATA_BYTES = 380_000
 """DynamoDB takes 400 KB an item; the rest is for keys, event and indexes."""
 
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+
+TOLD_AGAIN = timedelta(days=400)
+"""For how long a tombstone stays: as long as receivers and the delivery log know events by their ids."""
 
 _ATTRIBUTES = {"store_id", "checkout_id", "alias", "sequence", "event", "due_at"}
 
@@ -82,11 +88,16 @@ class CheckoutTable:
 
     @staticmethod
     def is_bought(item: Mapping[str, Any]) -> bool:
-        """Whether a typed item's checkout is bought; a write after the purchase keeps its event."""
+        """Whether a typed item's checkout is not to be told as abandoned: it is bought, or was erased.
+
+        A write after the purchase keeps its event; only a tombstone has none.
+        """
+        if "event" not in item:
+            return True
         return item["event"]["M"]["type"]["S"] in (EventType.COMPLETED, EventType.RECOVERED)
 
     def load(self, store_id: str, checkout_id: str) -> Checkout:
-        """Returns the checkout as it stands, at sequence 0 where there is none yet.
+        """Returns the checkout as it stands; where there is none, one that `is_known` not, to begin from.
 
         Raises:
             Unavailable: DynamoDB is throttled or down.
@@ -102,7 +113,7 @@ class CheckoutTable:
         return Checkout(store_id=store_id, checkout_id=checkout_id)
 
     def load_all(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Checkout | None]:
-        """Returns those that there are of these (store_id, checkout_id), as they stand.
+        """Returns those that there are of these (store_id, checkout_id), as they stand; none that was erased.
 
         One that cannot be read is None: it must not keep the others from being found.
 
@@ -113,6 +124,8 @@ class CheckoutTable:
         found: dict[tuple[str, str], Checkout | None] = {}
         for _, item in read_batch(self._client, wanted, self._sleep):
             key = item["store_id"]["S"], item["checkout_id"]["S"]
+            if _is_tombstone(item):
+                continue
             try:
                 found[key] = decode(item)
             except BrokenRecord:
@@ -189,7 +202,7 @@ class CheckoutTable:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         if before := checkout.sequence - 1:
-            # Nothing else will do: one that was deleted meanwhile must not come back.
+            # Nothing else will do: one that was erased or has expired meanwhile must not come back.
             put["ConditionExpression"] = "#sequence = :before"
             put["ExpressionAttributeValues"] = {":before": {"N": str(before)}}
         try:
@@ -207,19 +220,25 @@ class CheckoutTable:
                     raise self._cancelled(checkout, error) from None
             raise
 
-    def delete(self, checkout: Checkout) -> None:
-        """Deletes a checkout in the version that was loaded. Its stream tells nobody: that is no event.
+    def erase(self, checkout: Checkout, now: datetime) -> None:
+        """Leaves of a checkout, in the version that was loaded, a tombstone; that is no event to tell.
+
+        The tombstone is a version of its own, so that no write from before the erasure brings it back.
+
+        Args:
+            checkout: as it was loaded.
+            now: UTC; the tombstone stays for `TOLD_AGAIN` from now.
 
         Raises:
-            Outdated: another version was written meanwhile; at sequence 0 it is gone already.
+            Outdated: another version was written meanwhile, or it is gone already.
             Contended: a transaction is at work on it.
             Unavailable: DynamoDB is throttled or down.
         """
         try:
             with driver_errors():
-                self._client.delete_item(
+                self._client.put_item(
                     TableName=self.table_name,
-                    Key=self.key(checkout.store_id, checkout.checkout_id),
+                    Item=_tombstone(checkout, now + TOLD_AGAIN),
                     ConditionExpression="#sequence = :seen",
                     ExpressionAttributeNames={"#sequence": "sequence"},
                     ExpressionAttributeValues={":seen": {"N": str(checkout.sequence)}},
@@ -283,13 +302,33 @@ def encode(checkout: Checkout, expires_at: datetime, due_shards: int) -> dict[st
     return item
 
 
+def _tombstone(checkout: Checkout, expires_at: datetime) -> dict[str, Any]:
+    return {
+        **CheckoutTable.key(checkout.store_id, checkout.checkout_id),
+        "sequence": {"N": str(checkout.sequence + 1)},
+        "expires_at": {"N": str(int(expires_at.timestamp()))},
+    }
+
+
+def _is_tombstone(item: Mapping[str, Any]) -> bool:
+    return item.keys() == {"store_id", "checkout_id", "sequence", "expires_at"}
+
+
 def decode(item: Mapping[str, Any]) -> Checkout:
-    """Reads a checkout from a table's item or a stream's image.
+    """Reads a checkout from a table's item or a stream's image; a tombstone is one that `is_known` not.
 
     Raises:
         BrokenRecord: this module did not write the item.
     """
     try:
+        if _is_tombstone(item):
+            version = int(item["sequence"]["N"])
+            return Checkout(
+                store_id=item["store_id"]["S"],
+                checkout_id=item["checkout_id"]["S"],
+                sequence=version,
+                erased_at=version,
+            )
         return Checkout.model_validate(
             {
                 **parse_own(item["data"]["S"]),
