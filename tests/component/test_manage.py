@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 from mypy_boto3_ssm import SSMClient
@@ -23,12 +24,14 @@ from checkout_recovery.delivery.plan import delivery_id
 from checkout_recovery.errors import Conflict
 from checkout_recovery.secrets import Secret, provider_secret, subscription_secret
 from checkout_recovery.signing import key_bytes
+from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.keep_stores import StoreKeeper
 from checkout_recovery.subscriptions.requests import ProviderRequest
 from checkout_recovery.subscriptions.store import Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.subscriptions.tokens import token_hash
 from checkout_recovery.tables.deliveries import DeliveryRecord, State
+from checkout_recovery.tables.turns import Turns
 from functions.manage.app import handler
 
 NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
@@ -695,6 +698,66 @@ def test_a_change_changes_what_it_names_and_nothing_else(call: Call, subscriptio
     assert call("PATCH", path, {}).body == changed.body
     assert call("PATCH", path, {"paused": True}).body == changed.body
     assert wiring.registry().subscriptions("my-store").revision == revision + 1, "nothing has changed"
+
+
+def failing() -> Circuit:
+    """The subscription's circuit, which is open."""
+    circuit = Circuit.opened("my-store", SUBSCRIPTION_ID, datetime.now(UTC))
+    assert wiring.registry().put_circuit(None, circuit)
+    return circuit
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"callback_url": "https://another.example.com/h"},
+        {"paused": False},
+        {"callback_url": REQUEST["callback_url"]},
+    ],
+    ids=["another receiver", "started again", "the receiver that it has"],
+)
+def test_a_receiver_that_is_named_or_started_again_is_failing_no_longer(
+    call: Call, subscription: Subscription, change: dict[str, Any]
+) -> None:
+    failing()
+    path = f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}"
+    assert call("GET", path).body["failing_since"]
+    revision = wiring.registry().subscriptions("my-store").revision
+    assert call("PATCH", path, change).body["failing_since"] is None
+    assert call("GET", path).body["failing_since"] is None
+    assert wiring.registry().open_circuits() == []
+    assert wiring.registry().subscriptions("my-store").revision > revision, "or warm functions go on waiting"
+
+
+@pytest.mark.parametrize("change", [{"paused": True}, {"rate_limit_per_second": 5}, {"consent": "granted"}])
+def test_any_other_change_leaves_a_failing_receiver_failing(
+    call: Call, subscription: Subscription, change: dict[str, Any]
+) -> None:
+    circuit = failing()
+    call("PATCH", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}", change)
+    assert wiring.registry().subscriptions("my-store").circuits == {SUBSCRIPTION_ID: circuit}
+
+
+def test_a_change_that_is_refused_leaves_a_failing_receiver_failing(
+    call: Call, subscription: Subscription
+) -> None:
+    circuit = failing()
+    change = {"callback_url": "https://10.0.0.1/", "paused": False}
+    assert is_problem(call("PATCH", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}", change), 422)
+    assert wiring.registry().subscriptions("my-store").circuits == {SUBSCRIPTION_ID: circuit}
+
+
+@pytest.mark.parametrize(
+    ("change", "waits"), [({"rate_limit_per_second": 10}, False), ({"paused": True}, True)]
+)
+def test_a_rate_that_is_named_counts_from_now(
+    call: Call, subscription: Subscription, change: dict[str, Any], waits: bool
+) -> None:
+    turns, now = Turns(boto3.client("dynamodb"), "RegistryTable"), datetime.now(UTC)
+    turns.take(SUBSCRIPTION_ID, 60, 1 / 60, now)
+    call("PATCH", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}", change)
+    (turn,) = turns.take(SUBSCRIPTION_ID, 1, 10, now)
+    assert (turn > now + timedelta(minutes=59)) == waits
 
 
 @pytest.mark.parametrize(

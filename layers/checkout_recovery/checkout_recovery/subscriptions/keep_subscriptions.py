@@ -128,6 +128,9 @@ class SubscriptionKeeper:
     def change(self, store_id: str, subscription_id: str, request: SubscriptionChange) -> Subscription:
         """Changes what the request names; starting a subscription again also forgives why it was disabled.
 
+        A receiver that is named anew or started again is not held to have failed, and a rate that is named
+        counts from now.
+
         Raises:
             NotFound: the store has none with this id.
             MalformedRequest: what is asked for cannot be had; it names the fields.
@@ -150,11 +153,23 @@ class SubscriptionKeeper:
         if changes.get("paused") is False:
             changes["disabled_reason"] = None
         after = replace(before, **changes)
-        if after == before:
-            return before
-        after = replace(after, updated_at=self._now())
-        self._registry.update_subscription(before, after)
+        if after != before:
+            after = replace(after, updated_at=self._now())
+            self._registry.update_subscription(before, after)
+        self._start_afresh(after, changes)
         return after
+
+    def _start_afresh(self, subscription: Subscription, changes: Mapping[str, Any]) -> None:
+        """Ends what the receiver or the rate before the change is to blame for.
+
+        Also where nothing has changed: a change that died before this was done is finished by its repeat.
+        """
+        key = subscription.store_id, subscription.subscription_id
+        if "callback_url" in changes or changes.get("paused") is False:
+            for circuit in self._registry.circuits([key]).values():
+                self._registry.close_circuit(circuit)
+        if "rate_limit_per_second" in changes:
+            self._registry.reset_turns(subscription.subscription_id)
 
     def rotate(self, store_id: str, subscription_id: str, overlap: timedelta) -> Keyed:
         """Gives a subscription a new key; the one before it signs along until the overlap ends.

@@ -360,6 +360,15 @@ class RegistryTable:
             return False
         return True
 
+    def reset_turns(self, subscription_id: str) -> None:
+        """Forgets the turns that were taken under a rate limit: the next one is free now.
+
+        Raises:
+            Unavailable: the table is throttled or down.
+        """
+        with _driver_errors():
+            self._client.delete_item(TableName=self.table_name, Key=turns_key(subscription_id))
+
     def _deletes_beside(self, store_id: str, subscription_id: str) -> list[dict[str, Any]]:
         """What there may be of a subscription besides itself."""
         turns = {"Delete": {"TableName": self.table_name, "Key": turns_key(subscription_id)}}
