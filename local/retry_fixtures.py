@@ -76,7 +76,9 @@ def record(number: int, body: str) -> Json:
 def batch(*bodies: RetryMessage | str) -> Json:
     """A batch of messages, or of what is none."""
     texts = [
-        body if isinstance(body, str) else json.dumps(body.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
+        body
+        if isinstance(body, str)
+        else json.dumps(body.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
         for body in bodies
     ]
     return {"Records": [record(number, text) for number, text in enumerate(texts)]}
