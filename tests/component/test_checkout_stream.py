@@ -1,6 +1,6 @@
 """A batch of the stream that fan-out gave up, read again: on moto, and on Amazon's own DynamoDB Local."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import boto3
@@ -60,21 +60,22 @@ def table(table_client: DynamoDBClient, new_table: Callable[[str], str]) -> Writ
     return Written(table_client, new_table("CheckoutTable"))
 
 
-def ids(keys: list[tuple[str, str]]) -> list[str]:
+def ids(keys: Iterable[tuple[str, str]]) -> list[str]:
+    keys = list(keys)
     assert {store_id for store_id, _ in keys} == {"my-store"}
     return [checkout_id for _, checkout_id in keys]
 
 
 def test_the_checkouts_of_a_batch_are_those_between_its_first_write_and_its_last(table: Written) -> None:
     table.write("a", "b", "c", "d")
-    assert ids(table.stream.checkouts(table.batch(1, 2))) == ["b", "c"]
-    assert ids(table.stream.checkouts(table.batch(3, 3))) == ["d"]
+    assert ids(table.stream.writes(table.batch(1, 2))) == ["b", "c"]
+    assert ids(table.stream.writes(table.batch(3, 3))) == ["d"]
 
 
 def test_a_checkout_that_was_deleted_is_named_once(table: Written) -> None:
     table.write("a", "b")
     table.delete("a")
-    assert ids(table.stream.checkouts(table.batch(0, 2))) == ["a", "b"]
+    assert ids(table.stream.writes(table.batch(0, 2))) == ["a", "b"]
 
 
 def test_a_batch_whose_end_does_not_come_is_read_again_later(table: Written) -> None:
@@ -82,7 +83,7 @@ def test_a_batch_whose_end_does_not_come_is_read_again_later(table: Written) -> 
     failure = table.batch(0, 0)
     never = str(int(failure.batch.end) + 10**6)
     with pytest.raises(Unavailable):
-        table.stream.checkouts(table.batch(0, 0, endSequenceNumber=never))
+        table.stream.writes(table.batch(0, 0, endSequenceNumber=never))
 
 
 @pytest.mark.parametrize(
@@ -96,4 +97,4 @@ def test_a_batch_whose_end_does_not_come_is_read_again_later(table: Written) -> 
 def test_a_stream_of_another_table_is_not_asked(table: Written, arn: str) -> None:
     table.write("a")
     with pytest.raises(Trimmed):
-        table.stream.checkouts(table.batch(0, 0, streamArn=arn))
+        table.stream.writes(table.batch(0, 0, streamArn=arn))

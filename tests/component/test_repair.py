@@ -1088,6 +1088,32 @@ def test_a_checkout_is_sent_as_it_stands_and_one_that_is_gone_is_not(
     assert [(each.checkout_id, each.event_type) for each, _ in sent] == [("c_1", EventType.ABANDONED)]
 
 
+def test_an_abandonment_that_only_late_details_followed_is_sent_to_who_hears_nothing_else(
+    call: Call,
+    sent: list[tuple[RetryMessage, int]],
+    store: None,
+    failed_batches: Queue,
+    dynamodb: DynamoDBClient,
+) -> None:
+    subscribe(PAUSED_ID, events=(EventType.ABANDONED,))
+    first = written("c_1")
+    left = first.apply(Snapshot(checkout_id="c_1", details=first.details, abandoned=True), NOW, timedelta(1))
+    assert isinstance(left, Checkout)
+    wiring.checkouts().save(left, NOW + timedelta(days=90))
+    late = Snapshot(checkout_id="c_1", event_time=NOW - timedelta(days=1), details=Details(name="Asha"))
+    filled_in = left.apply(late, NOW, timedelta(1))
+    assert isinstance(filled_in, Checkout)
+    assert filled_in.event
+    assert filled_in.event.type is EventType.UPDATED
+    wiring.checkouts().save(filled_in, NOW + timedelta(days=90))
+    failed_batches.put(last_batch(dynamodb, writes=2))
+    assert call("POST", "/v1/dead-letters/stream/requeue").body["requeued"] == 1
+    assert {(each.subscription_id, each.event_type) for each, _ in sent} == {
+        (SUBSCRIPTION_ID, EventType.UPDATED),
+        (PAUSED_ID, EventType.ABANDONED),
+    }
+
+
 @pytest.mark.parametrize("operation", ["GetShardIterator", "GetRecords"])
 @pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])
 def test_a_batch_that_the_stream_no_longer_has_stays_and_the_answer_says_so(

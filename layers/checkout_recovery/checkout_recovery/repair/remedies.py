@@ -1,7 +1,9 @@
 """What is done again for the messages of each queue of dead letters."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.dead_letter_queues import Letter
@@ -12,7 +14,7 @@ from checkout_recovery.repair.dead_letters import Fate, Treated
 from checkout_recovery.retake import Retake
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.checkout_stream import CheckoutStream, StreamFailure, Trimmed
-from checkout_recovery.tables.checkouts import CheckoutTable
+from checkout_recovery.tables.checkouts import CheckoutTable, decode
 from checkout_recovery.tables.registry import RegistryTable
 
 BROKEN = "no message of this system"
@@ -81,6 +83,10 @@ class Redelivery:
         return self._stopped.get(store_id)
 
 
+Images = Sequence[Mapping[str, Any]]
+"""A checkout as each write of a batch left it, as the stream has it."""
+
+
 class Refanning:
     """Batches of the stream: each checkout that they wrote is sent as it stands, to whom it is for."""
 
@@ -120,20 +126,42 @@ class Refanning:
 
     def _send_again(self, failure: StreamFailure) -> str:
         """Queues what a batch calls for; returns why not all of it."""
-        found = self._checkouts.load_all(self._stream.checkouts(failure))
+        written = self._stream.writes(failure)
+        found = self._checkouts.load_all(written)
         readable = [checkout for checkout in found.values() if checkout]
         now = self._now()
-        messages = [_of(delivery, now) for delivery in self._plan(readable)]
+        messages = [_of(delivery, now) for delivery in self._plan(readable, written)]
         if messages and self._retry_queue.send(messages, now):
             return NOT_QUEUED
         return UNREADABLE if len(readable) < len(found) else ""
 
-    def _plan(self, checkouts: Iterable[Checkout]) -> Iterator[Delivery]:
+    def _plan(
+        self, checkouts: Iterable[Checkout], written: Mapping[tuple[str, str], Images]
+    ) -> Iterator[Delivery]:
         known: dict[str, tuple[Subscription, ...]] = {}
         for checkout in checkouts:
             if checkout.store_id not in known:
                 known[checkout.store_id] = self._registry.subscriptions(checkout.store_id).items
-            yield from plan(checkout, known[checkout.store_id])
+            images = written[checkout.store_id, checkout.checkout_id]
+            stood = [checkout, *_readable(reversed(images))]
+            for subscription in known[checkout.store_id]:
+                yield from _last_told(stood, subscription)
+
+
+def _readable(images: Iterable[Mapping[str, Any]]) -> Iterator[Checkout]:
+    for image in images:
+        with suppress(BrokenRecord):  # what fan-out could not read either
+            yield decode(image)
+
+
+def _last_told(stood: Iterable[Checkout], subscription: Subscription) -> Iterator[Delivery]:
+    """The last event that is for a subscription: the newest, or else one of the batch's own.
+
+    Whether that still matters, `relevance` decides when its time has come.
+    """
+    planned = [delivery for checkout in stood for delivery in plan(checkout, [subscription])]
+    told = [delivery for delivery in planned if not delivery.suppressed]
+    yield from (told or planned)[:1]
 
 
 class Retaking:

@@ -1,6 +1,6 @@
 """CheckoutTable's stream, read again where fan-out could not get through it; it has a write for 24 hours."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
@@ -80,8 +80,8 @@ class CheckoutStream:
         self._client = client
         self._table_name = table_name
 
-    def checkouts(self, failure: StreamFailure) -> list[tuple[str, str]]:
-        """Names the checkouts that a batch wrote: (store_id, checkout_id), each once, in the stream's order.
+    def writes(self, failure: StreamFailure) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+        """Reads what a batch wrote: of each checkout, by (store_id, checkout_id), its images in their order.
 
         Raises:
             Trimmed: the stream does not have the writes any more, or never had.
@@ -90,15 +90,16 @@ class CheckoutStream:
         batch = failure.batch
         if f":table/{self._table_name}/stream/" not in batch.stream_arn:
             raise Trimmed
-        names: dict[tuple[str, str], None] = {}
+        written: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         try:
             for record in self._records(batch):
                 at = int(record["SequenceNumber"])
                 if at <= int(batch.end):
                     keys = record["Keys"]
-                    names[keys["store_id"]["S"], keys["checkout_id"]["S"]] = None
+                    images = written.setdefault((keys["store_id"]["S"], keys["checkout_id"]["S"]), [])
+                    images += [record["NewImage"]] if "NewImage" in record else []
                 if at >= int(batch.end):
-                    return list(names)
+                    return written
         except ClientError as error:
             if error.response["Error"]["Code"] in _GONE:
                 raise Trimmed from None
