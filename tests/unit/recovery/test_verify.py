@@ -120,7 +120,8 @@ def test_a_tolerance_may_be_given() -> None:
 
 
 def test_without_a_time_it_is_judged_as_now() -> None:
-    Path("h").write_text("\n".join(f"{name}: {value}" for name, value in standard().items()))
+    long_ago = standard(timestamp=SECONDS - 365 * 86_400)
+    Path("h").write_text("\n".join(f"{name}: {value}" for name, value in long_ago.items()))
     Path("b").write_bytes(BODY)
     timely = standard(timestamp=int(datetime.now(UTC).timestamp()))
     Path("now").write_text(json.dumps(timely))
