@@ -1,4 +1,4 @@
-"""DynamoDB at a fraction of boto3's CPU, for the calls on the hot paths.
+"""DynamoDB for less CPU than by boto3, for the calls on the hot paths.
 
 The tables write requests in DynamoDB's own typed JSON, so there is nothing for boto3 to serialise, validate
 or resolve. A call here is one signed POST on a kept connection. What does not go well is not judged here,
