@@ -37,7 +37,7 @@ class Kind(StrEnum):
     """Answers 410."""
 
 
-FAILING = (Kind.FLAPPING, Kind.ERRING, Kind.HANGING, Kind.DEAD, Kind.GONE)
+FAILING = (Kind.HANGING, Kind.DEAD, Kind.FLAPPING, Kind.ERRING, Kind.GONE)
 SURE = (Kind.WELL, Kind.SLOW)
 """Those that must have every event."""
 

@@ -585,7 +585,9 @@ def test_an_abandonment_waits_for_the_morning_and_a_purchase_does_not(shop: Shop
     (waits,) = shop.waiting()
     assert waits.checkout_id == "c1"
     assert now + timedelta(minutes=58) < waits.not_before <= now + HOUR
-    assert waits.purpose is purpose
+    assert (waits.asked_at is None) is (purpose is Purpose.RETRY)
+    noted = {record.event_type: (record.state, record.reason) for record in entries(shop)}
+    assert noted["checkout.abandoned"] == (State.PENDING, "quiet_hours")
 
 
 def test_an_abandonment_that_is_still_right_is_told(shop: Shop) -> None:

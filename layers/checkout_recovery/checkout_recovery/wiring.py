@@ -121,7 +121,9 @@ def secrets() -> "Secrets":
 def sender() -> "Sender":
     from checkout_recovery.delivery.send import Limits
 
-    return _sender(Limits(straggler_seconds=1.0))
+    # Who does not answer is left to the retry function: where that one's probe is answered, but too slowly
+    # for a batch, the subscription is not tried here again for two minutes.
+    return _sender(Limits(straggler_seconds=1.0, probe_after_seconds=120.0))
 
 
 def _sender(limits: "Limits") -> "Sender":
@@ -163,7 +165,7 @@ def _attempts(sender: "Sender", *, probes: bool, deferral: timedelta) -> "Attemp
         secrets=secrets(),
         sender=sender,
         turns=Turns(_dynamodb(), settings().registry_table),
-        circuits=Circuits(registry(), notifications, _now, probes=probes),
+        circuits=Circuits(registry(), notifications, _now, probes=probes, is_silent=sender.is_silent),
         retry_queue=retry_queue(),
         dead_letters=dead_letters(),
         deferral=deferral,

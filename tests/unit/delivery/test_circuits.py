@@ -35,11 +35,18 @@ class World:
         self.clock = Clock()
         self.registry = Registry(SUBSCRIPTION)
         self.operator = Operator()
+        self.silent: set[tuple[str, str]] = set()
         self.retry = self.another(probes=True)
         self.fan_out = self.another(probes=False)
 
     def another(self, *, probes: bool) -> Circuits:
-        return Circuits(self.registry, lambda: self.operator, self.clock, probes=probes)  # type: ignore[arg-type, return-value] # fakes with what circuits use
+        return Circuits(
+            self.registry,  # type: ignore[arg-type] # a fake with what circuits use
+            lambda: self.operator,  # type: ignore[arg-type, return-value] # the same
+            self.clock,
+            probes=probes,
+            is_silent=lambda *receiver: receiver in self.silent,
+        )
 
     @property
     def circuit(self) -> Circuit | None:
@@ -94,6 +101,16 @@ def test_a_circuit_opens_after_five_failures_in_a_row() -> None:
     for _ in range(4):
         world.hear("http")
     assert world.circuit is None
+    world.hear("timeout")
+    assert world.circuit == Circuit.opened("my-store", "sub_1", NOW)
+
+
+def test_a_circuit_opens_at_once_where_the_sender_hears_nothing() -> None:
+    world = World()
+    world.silent = {("sub_2", SUBSCRIPTION.callback_url), ("sub_1", "https://receiver.example/former")}
+    world.hear("timeout")
+    assert world.circuit is None
+    world.silent = {("sub_1", SUBSCRIPTION.callback_url)}
     world.hear("timeout")
     assert world.circuit == Circuit.opened("my-store", "sub_1", NOW)
 
@@ -178,8 +195,8 @@ def test_who_may_not_probe_claims_nothing() -> None:
 def test_each_probe_that_fails_doubles_the_wait_up_to_ten_minutes() -> None:
     world = World()
     circuit = world.open()
-    assert circuit.probe_at - world.clock.now == timedelta(seconds=30)
-    assert world.waits(7) == [60, 120, 240, 480, 600, 600, 600]
+    assert circuit.probe_at - world.clock.now == timedelta(seconds=5)
+    assert world.waits(8) == [30, 60, 120, 240, 480, 600, 600, 600]
 
 
 def test_a_probe_that_succeeds_closes_the_circuit_and_forgets_the_failures() -> None:

@@ -13,6 +13,7 @@ from checkout_recovery.checkout.snapshot import Consent, Details, Snapshot
 from checkout_recovery.delivery.plan import delivery_id
 from checkout_recovery.delivery.send import Failure
 from checkout_recovery.queues import RetryMessage
+from checkout_recovery.subscriptions.store import StoreSettings
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.registry import Subscriptions
 from tests.unit.delivery.conftest import Counted
@@ -298,6 +299,30 @@ def test_an_abandonment_that_is_bought_before_it_is_fanned_out_is_told_to_nobody
     reasons = {(each.checkout_id, each.state, each.reason) for each in world.log.records.values()}
     assert reasons == {("c1", "suppressed", "completed"), ("c2", "delivered", None)}
     assert counted("Suppressed") == {"completed": 2}
+
+
+def test_an_abandonment_that_started_no_cooldown_is_for_nobody_who_wants_it_only_now() -> None:
+    """The subscription was paused when the sweep found it, so the shopper's record does not know of it."""
+    found = checkout().abandon(UNKNOWN, POLICY, NOW + WAIT, wanted=False)
+    assert isinstance(found, Checkout)
+    world = World(subscription("a"), replace(subscription("b"), requires=(Required.NAME,)))
+    world(found)
+    assert world.sent_to == []
+    assert world.logged == {"b": ("suppressed", "missing_field")}
+
+
+def test_an_abandonment_that_comes_in_quiet_hours_waits_for_the_morning() -> None:
+    world = World(subscription("a"))
+    night = {"start": f"{NOW:%H:%M}", "end": f"{NOW + timedelta(hours=8):%H:%M}", "timezone": "UTC"}
+    settings = StoreSettings.model_validate({"quiet_hours": night})
+    world.registry.held = replace(world.registry.held, settings=settings)
+    left = abandoned()
+    world(left, checkout("c2"))
+    assert [post.lane for post in world.receivers.posts] == ["c2"]
+    (waits,) = world.queue.messages
+    assert (waits.checkout_id, waits.attempts) == ("c1", 0)
+    assert (waits.reason, waits.not_before) == ("quiet_hours", NOW + timedelta(hours=8))
+    assert ("pending", "quiet_hours") in {(each.state, each.reason) for each in world.log.records.values()}
 
 
 def test_an_abandonment_and_its_purchase_in_one_batch_are_only_the_purchase() -> None:

@@ -1,7 +1,7 @@
 """Which deliveries an event calls for, and which of them are held back."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,6 +46,7 @@ def written(kind: EventType, suppressed: Suppression | None = None, **details: A
         event=Event(id="evt_1", type=kind, time=NOW),
         details=Details.model_validate({"phone": Phone.of("9876543210", "91")} | details),
         suppressed=suppressed,
+        told_at=NOW,
     )
 
 
@@ -111,6 +112,11 @@ class TestWhatIsHeldBack:
             "sub_2": None,
             "sub_3": None,
         }
+
+    def test_one_that_nobody_wanted_when_it_was_found_is_not_for_who_wants_it_now(self) -> None:
+        for told_at in (None, NOW - timedelta(days=2)):
+            unclaimed = written(EventType.ABANDONED).model_copy(update={"told_at": told_at})
+            assert reasons(unclaimed, WANTS_ALL, NEEDS_EMAIL) == {"sub_3": "missing_field"}
 
     def test_the_deliverys_id_does_not_depend_on_it(self) -> None:
         told, held = written(EventType.ABANDONED), written(EventType.ABANDONED, Suppression.COOLDOWN)

@@ -65,7 +65,7 @@ def standing(
         event=event(kind, id_),
         details=Details(phone=Phone.of("9876543210", "91")),
         suppressed=suppressed,
-        told_at=told_at,
+        told_at=told_at or (THEN if kind is EventType.ABANDONED else None),
     )
 
 

@@ -488,7 +488,7 @@ class TestConnections:
 
     def test_a_timeout_costs_its_own_connection_only(self, new_sender: NewSender, receive: Receive) -> None:
         receiver = receive(hanging)
-        sender = new_sender()
+        sender = new_sender(limits=Limits(probe_after_seconds=0))
         sender.send([post(receiver.url)], GENEROUS)
         receiver.script = answering()
         assert sender.send([post(receiver.url)], GENEROUS)[0].delivered
@@ -576,9 +576,22 @@ class TestTurns:
         cut, delivered = sender.send(posts, 60)
         assert (cut.failure, delivered.failure) == (Failure.TIMEOUT, None)
         assert cut.latency_ms < 30_000
-        sender.send([post(stuck.url, subscription="stuck"), post(free.url, subscription="free")], 60)
-        third = sender.send([post(stuck.url, subscription="stuck")], 60)
-        assert failures(third) == [Failure.DEFERRED]  # it is held against them
+        second = sender.send([post(stuck.url, subscription="stuck")], 60)
+        assert failures(second) == [Failure.DEFERRED]  # once is enough: it has never answered
+        assert sender.is_silent("stuck", stuck.url)
+        assert not sender.is_silent("free", free.url)
+
+    def test_who_has_answered_before_is_waited_for_twice_as_long(
+        self, new_sender: NewSender, receive: Receive
+    ) -> None:
+        slow, free = receive(), receive()
+        sender = new_sender(limits=Limits(straggler_seconds=1.2))
+        batch = [post(slow.url, subscription="slow"), post(free.url, subscription="free")]
+        assert failures(sender.send(batch, GENEROUS)) == [None, None]
+        slow.script = slowly(0.8)
+        assert failures(sender.send(batch, GENEROUS)) == [None, None]
+        anew = new_sender(limits=Limits(straggler_seconds=1.2))
+        assert failures(anew.send(batch, GENEROUS)) == [Failure.TIMEOUT, None]
 
     def test_who_keeps_nobody_waiting_has_all_its_time(self, new_sender: NewSender, receive: Receive) -> None:
         slow = receive(slowly(0.6))

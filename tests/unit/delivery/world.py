@@ -213,7 +213,13 @@ class World:
         )
 
     def circuits(self, *, probes: bool) -> Circuits:
-        return Circuits(self.registry, lambda: self.operator, self.clock, probes=probes)  # type: ignore[arg-type, return-value] # the same
+        return Circuits(
+            self.registry,  # type: ignore[arg-type] # the same
+            lambda: self.operator,  # type: ignore[arg-type, return-value] # the same
+            self.clock,
+            probes=probes,
+            is_silent=lambda subscription_id, url: False,
+        )
 
     def __call__(self, *checkouts: Checkout) -> frozenset[str]:
         arrivals = [Arrival(f"record-{index}", checkout) for index, checkout in enumerate(checkouts)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from checkout_recovery.checkout.lifecycle import Suppression
 from checkout_recovery.delivery.circuits import Circuits
 from checkout_recovery.delivery.plan import Delivery
 from checkout_recovery.delivery.retry_policy import SCHEDULE, Ended, after_failure, expires_at, failure_of
@@ -54,6 +55,8 @@ class Due:
     """Whether it has its turn under the subscription's rate limit already."""
     asked_at: datetime | None = None
     """When an operator asked for it."""
+    quiet_until: datetime | None = None
+    """It asks for a message, and the store's quiet hours have begun: until when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +148,14 @@ class Attempts:
     ) -> tuple[list[Due], list[Settled]]:
         """Parts what may be sent now from what has to wait for its receiver."""
         by_subscription: dict[str, list[Due]] = {}
-        for due in dues:
+        held = [
+            Settled(due, State.PENDING, Suppression.QUIET_HOURS.value, due.quiet_until)
+            for due in dues
+            if due.quiet_until
+        ]
+        for due in (due for due in dues if not due.quiet_until):
             by_subscription.setdefault(due.delivery.subscription.subscription_id, []).append(due)
         able: list[Due] = []
-        held: list[Settled] = []
         for subscription_id, theirs in by_subscription.items():
             if circuit := open_circuits.get(subscription_id):
                 # A probe needs no turn: nothing else is sent, and once claimed it must not be put off.

@@ -1,13 +1,15 @@
 """The circuit breaker: which receivers are left alone for a while because they do not answer.
 
-It keeps what one warm environment has seen itself, and only of receivers that failed last. An attempt that
-hangs holds up its whole batch, so every batch that need not try a silent receiver is seconds faster.
+It keeps what one warm environment has seen itself. An attempt that hangs holds up its whole batch, so every
+batch that need not try a silent receiver is faster. Who has answered before is given more: a slow answer now
+and then is no silence.
 """
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 Receiver = tuple[str, str]
 """A subscription's id and its URL: one that has moved is another receiver, and starts afresh."""
@@ -23,7 +25,7 @@ class _Silence:
 
 
 class Breaker:
-    """Counts attempts without an answer; any answer makes it forget the receiver."""
+    """Counts attempts without an answer; any answer makes it forget them."""
 
     def __init__(
         self,
@@ -41,8 +43,8 @@ class Breaker:
             probe_after: seconds from then to the first probe; each that fails doubles the wait.
             probe_at_most: the longest wait, in seconds.
             clock: seconds from any start, never going back.
-            capacity: receivers to remember. Beyond it the one whose last failure is oldest is forgotten, and
-                is attempted as if it had never failed.
+            capacity: receivers to remember, of those that fail and of those that have answered. Beyond it the
+                one of which nothing was heard for longest is forgotten, as if it had never been attempted.
         """
         self._failures = failures
         self._probe_after = probe_after
@@ -50,6 +52,7 @@ class Breaker:
         self._clock = clock
         self._capacity = capacity
         self._silences: OrderedDict[Receiver, _Silence] = OrderedDict()
+        self._answered: OrderedDict[Receiver, None] = OrderedDict()
 
     def allowance(self, receiver: Receiver) -> int:
         """How many attempts may go without an answer: none while it is open, one when a probe is due."""
@@ -60,17 +63,37 @@ class Breaker:
             return self._failures - silence.attempts
         return int(self._clock() >= silence.probe_at)
 
+    def is_open(self, receiver: Receiver) -> bool:
+        """Whether it fails for so long that it is left alone but for probes."""
+        silence = self._silences.get(receiver)
+        return silence is not None and silence.attempts >= self._failures
+
+    def has_answered(self, receiver: Receiver) -> bool:
+        """Whether it ever has, as far as is remembered here."""
+        return receiver in self._answered
+
     def answered(self, receiver: Receiver) -> None:
         self._silences.pop(receiver, None)
+        self._remember(self._answered, receiver, None)
 
-    def unanswered(self, receiver: Receiver) -> None:
+    def unanswered(self, receiver: Receiver, *, held_up: bool = False) -> None:
+        """Notes an attempt without an answer.
+
+        Args:
+            receiver: whose.
+            held_up: whether it was waited for. From one that has never answered, once is enough.
+        """
         silence = self._silences.pop(receiver, None) or _Silence()
-        self._silences[receiver] = silence  # the last to be forgotten
-        if len(self._silences) > self._capacity:
-            self._silences.popitem(last=False)
-        silence.attempts += 1
+        self._remember(self._silences, receiver, silence)
+        silence.attempts += self._failures if held_up and receiver not in self._answered else 1
         now = self._clock()
         # Others that were in flight when the circuit opened fail before a probe is due: they prolong nothing.
         if silence.attempts >= self._failures and now >= silence.probe_at:
             silence.wait = min(silence.wait * 2 or self._probe_after, self._probe_at_most)
             silence.probe_at = now + silence.wait
+
+    def _remember(self, known: OrderedDict[Receiver, Any], receiver: Receiver, what: _Silence | None) -> None:
+        known[receiver] = what
+        known.move_to_end(receiver)
+        if len(known) > self._capacity:
+            known.popitem(last=False)

@@ -33,6 +33,7 @@ class Circuits:
         now: Callable[[], datetime],
         *,
         probes: bool,
+        is_silent: Callable[[str, str], bool],
     ) -> None:
         """Starts knowing of no failure.
 
@@ -41,11 +42,14 @@ class Circuits:
             notifications: to the operator; asked for when there is anything to say.
             now: UTC.
             probes: whether probes may be made here. A probe of a receiver that hangs holds its batch up.
+            is_silent: whether the sender leaves a subscription alone, by its id and URL, because its receiver
+                does not answer; that is worth telling the others before there are many failures.
         """
         self._registry = registry
         self._notifications = notifications
         self._now = now
         self._probes = probes
+        self._is_silent = is_silent
         self._failing: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._claimed: dict[str, Circuit] = {}
 
@@ -110,10 +114,14 @@ class Circuits:
             self._disable(subscription, GONE, circuit)
         elif circuit and circuit.is_hopeless(now):
             self._disable(subscription, FAILING, circuit)
-        elif circuit is None and self._failing[_receiver(subscription)] >= FAILURES:
+        elif circuit is None and self._is_failing(subscription):
             opened = Circuit.opened(subscription.store_id, subscription.subscription_id, now)
             if self._registry.put_circuit(None, opened):
                 measure("CircuitsOpened", 1)
+
+    def _is_failing(self, subscription: Subscription) -> bool:
+        receiver = _receiver(subscription)
+        return self._failing[receiver] >= FAILURES or self._is_silent(*receiver)
 
     def _disable(self, subscription: Subscription, reason: str, circuit: Circuit | None) -> None:
         after = replace(subscription, disabled_reason=reason, updated_at=self._now())

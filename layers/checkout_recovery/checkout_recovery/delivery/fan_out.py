@@ -3,7 +3,7 @@
     plan ─► look up ─► attempt (see `attempts`)
 
 What is held back is only recorded. An abandonment is looked up once more: one that has been bought since it
-was written, however late the stream brings it, is told to nobody.
+was written, however late the stream brings it, is told to nobody, and one that comes in quiet hours waits.
 
 Nothing is written before the send. What the log has already is not sent again, so a batch that the stream
 repeats sends only what it had not got to. A receiver's failure goes to the RetryQueue; only a fault of our
@@ -131,7 +131,8 @@ class FanOut:
     def _entry(self, delivery: Delivery, now: datetime) -> Due:
         settings = self._known[delivery.checkout.store_id].settings
         days = settings.delivery_retention_days or self._retention_days
-        return Due(delivery, now + timedelta(days=days))
+        night = settings.quiet_hours if delivery.is_abandonment else None
+        return Due(delivery, now + timedelta(days=days), quiet_until=night.until(now) if night else None)
 
 
 def _unless_bought(delivery: Delivery, bought: frozenset[tuple[str, str]]) -> Delivery:

@@ -61,7 +61,8 @@ def delivery_id(event: Event, subscription_id: str) -> str:
 def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[Delivery]:
     """Yields a delivery for each subscription that wants the event of the checkout's last write.
 
-    One that is held back is planned too, and says why: it is recorded and not sent.
+    One that is held back is planned too, and says why: it is recorded and not sent. An abandonment that
+    nobody wanted when it was found started no cooldown: it is not for who wants it only now.
 
     Raises:
         BrokenRecord: the checkout was never written.
@@ -73,7 +74,9 @@ def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[
         return  # nobody has heard of it: nobody has to hear that it is gone
     for subscription in subscriptions:
         if subscription.wants(event.type):
-            yield delivery_of(checkout, event, subscription)
+            delivery = delivery_of(checkout, event, subscription)
+            if delivery.suppressed or not delivery.is_abandonment or checkout.told_at == event.time:
+                yield delivery
 
 
 def delivery_of(checkout: Checkout, event: Event, subscription: Subscription) -> Delivery:

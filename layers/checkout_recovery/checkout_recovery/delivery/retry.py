@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from checkout_recovery.checkout.lifecycle import Checkout, Suppression
-from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.delivery.attempts import Attempts, Due, count_deliveries
 from checkout_recovery.delivery.plan import Delivery, plan
 from checkout_recovery.delivery.relevance import NEWER_EVENT, TOO_OLD, relevance
@@ -52,8 +51,6 @@ class _Judged:
     subscription: Subscription | None
     checkout: Checkout | None
     verdict: Delivery | Ended
-    quiet_until: datetime | None = None
-    """It is night at the store: until when."""
 
     @property
     def newest(self) -> Delivery | None:
@@ -110,29 +107,26 @@ class Retry:
         ready = [one for one in waiting if one.message.not_before <= now + _EARLY]
         again: frozenset[str] = frozenset()
         if ready:
-            again, at_night = self._make(ready, budget_seconds, now)
-            early += at_night
+            again = self._make(ready, budget_seconds, now)
         # Last: if it were followed by an error, the queue would have each of these twice.
         if early:
             refused = self._retry_queue.send([one.message for one in early], self._now())
             again |= {one.record_id for one in early if one.message.delivery_id in refused}
         return again
 
-    def _make(
-        self, ready: Sequence[Waiting], budget_seconds: float, now: datetime
-    ) -> tuple[frozenset[str], list[Waiting]]:
-        """Makes what is due; returns the records that have to come again, and what waits for the morning."""
+    def _make(self, ready: Sequence[Waiting], budget_seconds: float, now: datetime) -> frozenset[str]:
+        """Makes what is due; returns the records that have to come again."""
         stores = {one.message.store_id: one for one in ready}.keys()
         registered = {store_id: self._registry.subscriptions(store_id) for store_id in stores}
         judged, unreadable = self._judge(ready, registered, now)
         records = self._records(judged)
         judged = [one for each in judged if (one := _unless_done(each, records, now))]
-        judged = self._spare(judged, registered, now)
+        judged = self._spare(judged)
         again = unreadable | self._end(judged, registered, records, now)
         dues: dict[str, Due] = {}
         owners: dict[str, list[str]] = {}
         for one in judged:
-            if isinstance(one.verdict, Delivery) and one.quiet_until is None:
+            if isinstance(one.verdict, Delivery):
                 due = self._due(one.waiting.message, one.verdict, records, registered, now)
                 dues.setdefault(one.verdict.delivery_id, due)
                 owners.setdefault(one.verdict.delivery_id, []).append(one.waiting.record_id)
@@ -140,8 +134,7 @@ class Retry:
         for store in registered.values():
             circuits |= store.circuits
         refused = self._attempts(list(dues.values()), circuits, budget_seconds) if dues else frozenset()
-        again |= {record_id for delivery_id in refused for record_id in owners[delivery_id]}
-        return again, [_until_morning(one) for one in judged if one.quiet_until]
+        return again | {record_id for delivery_id in refused for record_id in owners[delivery_id]}
 
     def _judge(
         self, ready: Sequence[Waiting], registered: Mapping[str, Subscriptions], now: datetime
@@ -167,20 +160,15 @@ class Retry:
             judged.append(_Judged(one, subscription, checkout, verdict))
         return judged, frozenset(unreadable)
 
-    def _spare(
-        self, judged: Sequence[_Judged], registered: Mapping[str, Subscriptions], now: datetime
-    ) -> list[_Judged]:
-        """Holds abandonments back from shoppers who have bought, have been told since, or sleep."""
+    def _spare(self, judged: Sequence[_Judged]) -> list[_Judged]:
+        """Holds abandonments back from shoppers who have bought, or have been told since."""
         abandoned = {
             one.verdict.checkout_key: one.verdict.checkout.handles
             for one in judged
             if isinstance(one.verdict, Delivery) and one.verdict.is_abandonment
         }
         shoppers = self._shoppers.known_of(abandoned) if abandoned else {}
-        return [
-            _spared(one, shoppers, registered[one.waiting.message.store_id].settings.quiet_hours, now)
-            for one in judged
-        ]
+        return [_spared(one, shoppers) for one in judged]
 
     def _records(self, judged: Iterable[_Judged]) -> dict[str, DeliveryRecord]:
         keys: dict[tuple[str, str], None] = {}
@@ -203,14 +191,17 @@ class Retry:
         record = records.get(delivery.delivery_id)
         is_retry = message.purpose is Purpose.RETRY
         made = record.attempts if record else 0
+        store = registered[message.store_id]
+        night = store.settings.quiet_hours if delivery.is_abandonment else None
         return Due(
             delivery,
-            self._expires_at(registered[message.store_id], now),
+            self._expires_at(store, now),
             attempts=message.attempts if is_retry else 0,  # a replay has all its attempts
             earlier=message.earlier if is_retry else made,
             history=record.history if record else (),
             has_slot=message.has_slot,
             asked_at=message.asked_at if is_retry else now,
+            quiet_until=night.until(now) if night else None,
         )
 
     def _end(
@@ -227,7 +218,7 @@ class Retry:
         for one in judged:
             message, verdict = one.waiting.message, one.verdict
             if isinstance(verdict, Delivery):
-                if verdict.delivery_id == message.delivery_id or one.quiet_until:
+                if verdict.delivery_id == message.delivery_id:
                     continue
                 verdict = Ended(State.SUPERSEDED, _REPLAYED)  # by the checkout's newest event
             expires_at = self._expires_at(registered[message.store_id], now)
@@ -286,9 +277,7 @@ def _unless_untold(one: _Judged, records: Mapping[str, DeliveryRecord], now: dat
     return replace(one, verdict=Ended(State.EXPIRED, TOO_OLD) if is_too_old else newest)
 
 
-def _spared(
-    one: _Judged, shoppers: Mapping[tuple[str, str], Known], quiet_hours: QuietHours | None, now: datetime
-) -> _Judged:
+def _spared(one: _Judged, shoppers: Mapping[tuple[str, str], Known]) -> _Judged:
     verdict = one.verdict
     if not isinstance(verdict, Delivery) or not verdict.is_abandonment:
         return one
@@ -297,12 +286,7 @@ def _spared(
         return replace(one, verdict=Ended(State.SUPPRESSED, Suppression.COMPLETED))
     if shopper.told_at and shopper.told_at - verdict.event.time >= _MILLISECOND:
         return replace(one, verdict=Ended(State.SUPPRESSED, Suppression.COOLDOWN))
-    return replace(one, quiet_until=quiet_hours.until(now) if quiet_hours else None)
-
-
-def _until_morning(one: _Judged) -> Waiting:
-    changes = {"not_before": one.quiet_until, "reason": Suppression.QUIET_HOURS.value}
-    return replace(one.waiting, message=one.waiting.message.model_copy(update=changes))
+    return one
 
 
 def _first_record(message: RetryMessage, now: datetime, expires_at: datetime) -> DeliveryRecord:

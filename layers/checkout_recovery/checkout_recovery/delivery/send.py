@@ -108,16 +108,17 @@ class Limits:
     """A longer answer ends the transfer there; its status counts all the same."""
     failures_before_deferring: int = 2
     """After so many attempts without an answer, the rest of a subscription's posts are deferred: in this run,
-    and after as many in a row in later runs until a probe is due. Until its first answer it has no more than
-    these in flight: libcurl looks names up on 20 threads, and a few receivers whose DNS hangs would take them
-    all."""
+    and after as many in a row, or one TIMEOUT of who has never answered, in later runs until a probe is due.
+    Until its first answer in a run it has no more than these in flight: libcurl looks names up on 20 threads,
+    and a few receivers whose DNS hangs would take them all."""
     probe_after_seconds: float = 30.0
     """How long a subscription is deferred before one post probes whether it answers again. Each probe without
     an answer doubles the wait; 0 has a probe always due."""
     probe_at_most_seconds: float = 600.0
     straggler_seconds: float | None = None
     """Once others have answered and nothing has ended for so long, those that have not answered are cut off
-    as TIMEOUT: a batch must not wait for who hangs. None waits for each as long as it may take."""
+    as TIMEOUT: a batch must not wait for who hangs. Those that have never answered are cut off after half of
+    it. None waits for each as long as it may take."""
 
 
 _DEFAULTS = Limits()
@@ -180,14 +181,18 @@ class Sender:
                 self._multi.perform()
                 if self._collect(turns, outcomes):
                     quiet_since = time.monotonic()
-                elif (patience := self._patience(turns, quiet_since)) > 0:
-                    self._wait(min(left, patience))
-                else:
-                    self._cut_off(turns, outcomes)
+                elif stragglers := self._stragglers(turns, quiet := time.monotonic() - quiet_since):
+                    self._cut_off(stragglers, turns, outcomes)
                     quiet_since = time.monotonic()
+                else:
+                    self._wait(min(left, self._patience(quiet)))
         finally:
             self._cut_short(outcomes)
         return [outcomes.get(index) or _deferred(post) for index, post in enumerate(posts)]
+
+    def is_silent(self, subscription_id: str, url: str) -> bool:
+        """Whether a subscription is left alone because its receiver does not answer."""
+        return self._breaker.is_open((subscription_id, url))
 
     def close(self) -> None:
         """Closes every connection; waits for name look-ups that still hang."""
@@ -231,17 +236,27 @@ class Sender:
             turns.ended(transfer.index, outcome)
         return bool(ended)
 
-    def _patience(self, turns: "_Turns", quiet_since: float) -> float:
-        """How long those in flight are still waited for, by others who have answered."""
-        limit = self._limits.straggler_seconds
-        in_flight = {turns.subscription(transfer.index) for transfer in self._busy.values()}
-        if limit is None or turns.answered <= in_flight:
-            return math.inf
-        return quiet_since + limit - time.monotonic()
+    def _patience(self, quiet: float) -> float:
+        """How long until somebody may have been waited for long enough."""
+        limit = self._limits.straggler_seconds or math.inf
+        return next((wait - quiet for wait in (limit / 2, limit) if wait > quiet), math.inf)
 
-    def _cut_off(self, turns: "_Turns", outcomes: dict[int, Outcome]) -> None:
+    def _stragglers(self, turns: "_Turns", quiet: float) -> list[pycurl.Curl]:
+        """Those in flight that have been waited for long enough by others who have answered."""
+        limit = self._limits.straggler_seconds
+        if limit is None or quiet < limit / 2:
+            return []
+        return [
+            curl
+            for curl, transfer in self._busy.items()
+            if turns.is_waited_for(transfer.index) and quiet >= limit / (1 + turns.is_new(transfer.index))
+        ]
+
+    def _cut_off(
+        self, stragglers: Sequence[pycurl.Curl], turns: "_Turns", outcomes: dict[int, Outcome]
+    ) -> None:
         """Ends who has not answered while others have; it is held against them."""
-        for curl in tuple(self._busy):
+        for curl in stragglers:
             transfer = self._release(curl)
             outcome = outcomes[transfer.index] = transfer.outcome(pycurl.E_OPERATION_TIMEDOUT)
             turns.ended(transfer.index, outcome)
@@ -334,8 +349,7 @@ class _Turns:
         self._limits = limits
         self._posts = posts
         self._breaker = breaker
-        self.answered: set[str] = set()
-        """The subscriptions that have."""
+        self._answered: set[str] = set()
         self._queues: dict[str, _Queue] = {}
         for index, post in enumerate(posts):
             queue = self._queues.get(post.subscription_id)
@@ -354,20 +368,25 @@ class _Turns:
                 return queue.take()
         return None
 
-    def subscription(self, index: int) -> str:
-        return self._posts[index].subscription_id
+    def is_waited_for(self, index: int) -> bool:
+        """Whether a post keeps others waiting: those who have answered in this run."""
+        return not self._answered <= {self._posts[index].subscription_id}
+
+    def is_new(self, index: int) -> bool:
+        """Whether a post's receiver has never answered."""
+        return not self._breaker.has_answered(_receiver(self._posts[index]))
 
     def ended(self, index: int, outcome: Outcome) -> None:
         post = self._posts[index]
         queue = self._give_back(post)
         if outcome.status is not None:
-            self.answered.add(post.subscription_id)
+            self._answered.add(post.subscription_id)
             self._breaker.answered(_receiver(post))
             queue.answered(self._limits)
             return
         queue.unanswered()
         if outcome.failure not in _UNTRIED:
-            self._breaker.unanswered(_receiver(post))
+            self._breaker.unanswered(_receiver(post), held_up=outcome.failure is Failure.TIMEOUT)
 
     def not_attempted(self, index: int) -> None:
         """A post that could not be sent at all says nothing of its receiver."""

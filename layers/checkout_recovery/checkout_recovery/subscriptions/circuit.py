@@ -1,12 +1,12 @@
 """The circuit breaker of a subscription, as all functions share it (RegistryTable has it while it is open).
 
-    closed ──FAILURES in a row──► open ──a probe succeeds──► closed
-                                   │ each probe doubles the wait
-                                   └─ FAILING_AT_MOST without a success ──► the subscription is disabled
+    closed ──FAILURES in a row, or silence──► open ──a probe succeeds──► closed
+                                              │ each probe doubles the wait
+                                              └─ FAILING_AT_MOST without a success ──► disabled
 
-While it is open, what is for the subscription waits in the RetryQueue. Whoever finds a probe due claims it by
-moving `probe_at` before the attempt, so that of many functions one probes, and a probe that fails needs no
-further write.
+Silence is what the sender makes of attempts that were not answered (`delivery.breaker`). While it is open,
+what is for the subscription waits in the RetryQueue. Whoever finds a probe due claims it by moving `probe_at`
+before the attempt, so that of many functions one probes, and a probe that fails needs no further write.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,9 @@ from typing import Self
 
 FAILURES = 5
 """In a row, and without a success between them, as one warm function sees them."""
-FIRST_WAIT = timedelta(seconds=30)
+FIRST_WAIT = timedelta(seconds=5)
+"""Until the first probe: what was a moment's trouble is over by then."""
+NEXT_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=10)
 FAILING_AT_MOST = timedelta(days=5)
 """After so long without any success a subscription is disabled."""
@@ -38,13 +40,13 @@ class Circuit:
 
     @classmethod
     def opened(cls, store_id: str, subscription_id: str, now: datetime) -> Self:
-        """Opens after `FAILURES` in a row."""
+        """Opens for a subscription that fails."""
         return cls(
             store_id=store_id,
             subscription_id=subscription_id,
             failing_since=now,
             probe_at=now + FIRST_WAIT,
-            wait=FIRST_WAIT * 2,
+            wait=NEXT_WAIT,
         )
 
     def claimed(self, now: datetime) -> "Circuit":
@@ -53,7 +55,7 @@ class Circuit:
             self,
             probe_at=now + self.wait,
             wait=min(self.wait * 2, LONGEST_WAIT),
-            is_told=self.is_told or self.wait > FIRST_WAIT * 2,
+            is_told=self.is_told or self.wait > NEXT_WAIT,
         )
 
     def is_hopeless(self, now: datetime) -> bool:
