@@ -508,7 +508,7 @@ def measure() -> Findings:
             link_bytes = sum(item_bytes(link) + ITEM_OVERHEAD for link in _links(client, checkouts[0]))
             for one in (known, silent):
                 one.tell("COMPLETED", contact=True)
-        unmetered = boto3.client("dynamodb", config=wiring._CONFIG)
+        unmetered = boto3.client("dynamodb", config=wiring.client_config())
         told, held_back = (swept(unmetered, one) for one in checkouts)
         idle = _sweep(CheckoutTable(unmetered, "CheckoutTable", SHARDS))
         registry = RegistryTable(unmetered, "RegistryTable")

@@ -54,7 +54,7 @@ def _handlers(aws_url: str, effort: Effort) -> list[Figure]:
         operations = " + ".join(operation for operation, _ in calls)
         for client, kind, bound in (
             (boto3.client("dynamodb"), "bare boto3", target),
-            (boto3.client("dynamodb", config=wiring._CONFIG), "boto3 as configured", None),
+            (boto3.client("dynamodb", config=wiring.client_config()), "boto3 as configured", None),
         ):
             ratios = in_turns(
                 partial(cpu_microseconds, task, CALLS),

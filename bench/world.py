@@ -27,7 +27,7 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "ap-south-1",
     "STACK_NAME": "bench",
-    "DIRECT_DYNAMODB": os.environ.get("DIRECT_DYNAMODB", "true"),
+    "DIRECT_AWS": os.environ.get("DIRECT_AWS", "true"),
     "CHECKOUT_TABLE": "CheckoutTable",
     "REGISTRY_TABLE": "RegistryTable",
     "DELIVERY_TABLE": "DeliveryTable",

@@ -19,7 +19,7 @@ RINGS = (
     # From the inside out: a module imports from its own ring and from those before it.
     ("checkout", "errors", "json_codec", "settings", "signing"),
     ("subscriptions.circuit", "subscriptions.store", "subscriptions.subscription", "subscriptions.version"),
-    ("contracts", "notifications", "observability", "providers", "queues", "secrets", "tables"),
+    ("aws", "contracts", "notifications", "observability", "providers", "queues", "secrets", "tables"),
     ("dead_letter_queues", "retake"),
     (
         *("abandonment", "delivery", "erasure", "http_api", "ingest", "purchases"),

@@ -25,8 +25,7 @@ from mypy_boto3_sqs import SQSClient
 from checkout_recovery import wiring
 from checkout_recovery.checkout.event import Event as CheckoutEvent
 from checkout_recovery.checkout.event import EventType
-from checkout_recovery.checkout.lifecycle import Checkout, Policy
-from checkout_recovery.checkout.shopper import UNKNOWN
+from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.checkout.snapshot import Details, Snapshot
 from checkout_recovery.delivery.plan import delivery_id
 from checkout_recovery.errors import Unauthenticated
@@ -1083,7 +1082,7 @@ def test_a_checkout_is_sent_as_it_stands_and_one_that_is_gone_is_not(
     failed_batches.put(last_batch(dynamodb, writes=2))
     later = first.apply(Snapshot(checkout_id="c_1", details=first.details, abandoned=True), NOW, timedelta(1))
     assert isinstance(later, Checkout)
-    later = later.judged(UNKNOWN, Policy(timedelta(days=1)), NOW)
+    later = later.model_copy(update={"told_at": NOW})
     wiring.checkouts().save(later, NOW + timedelta(days=90))
     dynamodb.delete_item(TableName="CheckoutTable", Key=wiring.checkouts().key("my-store", "c_2"))
     assert call("POST", "/v1/dead-letters/stream/requeue").body["requeued"] == 1
@@ -1101,7 +1100,7 @@ def test_an_abandonment_that_only_late_details_followed_is_sent_to_who_hears_not
     first = written("c_1")
     left = first.apply(Snapshot(checkout_id="c_1", details=first.details, abandoned=True), NOW, timedelta(1))
     assert isinstance(left, Checkout)
-    left = left.judged(UNKNOWN, Policy(timedelta(days=1)), NOW)
+    left = left.model_copy(update={"told_at": NOW})
     wiring.checkouts().save(left, NOW + timedelta(days=90))
     late = Snapshot(checkout_id="c_1", event_time=NOW - timedelta(days=1), details=Details(name="Asha"))
     filled_in = left.apply(late, NOW, timedelta(1))

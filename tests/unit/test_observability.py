@@ -38,4 +38,4 @@ def test_a_total_has_its_one_dimension_alone(capsys: pytest.CaptureFixture[str],
     measure(metric, 1, **{"contract": "checkout 2026-11", dimension: "delivered"})
     told = json.loads(capsys.readouterr().out)["_aws"]["CloudWatchMetrics"][0]
     assert [dimension] in told["Dimensions"]
-    assert told["Metrics"] == [{"Name": metric, "Unit": METRICS[metric].value}]
+    assert told["Metrics"] == [{"Name": metric, "Unit": METRICS[metric]}]

@@ -26,7 +26,7 @@ def test_what_is_set_counts() -> None:
     [
         ("STACK_NAME", ""),
         ("ALLOW_LOCAL_TARGETS", "yes"),
-        ("DIRECT_DYNAMODB", "1"),
+        ("DIRECT_AWS", "1"),
         ("DUE_SHARDS", "0"),
         ("DUE_SHARDS", "²"),
         ("CHECKOUT_RETENTION_DAYS", "-1"),

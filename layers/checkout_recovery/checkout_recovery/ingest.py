@@ -10,6 +10,7 @@ import secrets as randomness
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TypeVar
 
 from checkout_recovery.abandonment import Abandonments
@@ -22,8 +23,7 @@ from checkout_recovery.erasure import Erasures
 from checkout_recovery.errors import BrokenRecord, MalformedRequest, NotFound, Unauthenticated, Unavailable
 from checkout_recovery.http_api import MAX_BODY_BYTES
 from checkout_recovery.observability import logger
-from checkout_recovery.providers import PROVIDERS
-from checkout_recovery.providers.own import read_order, read_own
+from checkout_recovery.providers import PROVIDERS, own_reader
 from checkout_recovery.providers.provider import Credentials, Notice, Provider, Request
 from checkout_recovery.purchases import Purchases
 from checkout_recovery.queues import RejectedEvents, RejectedRequest
@@ -39,13 +39,14 @@ _ATTEMPTS = 16
 _PAUSE_SECONDS = 0.005
 """Spreads those who write one checkout at once; grows with each attempt."""
 
-_NO_CREDENTIALS = Credentials(secrets=(randomness.token_hex(32),))
-"""Compared against where there is no store, so that an unknown store takes as long as a wrong signature."""
-
-
-_READERS = {"checkouts": read_own, "orders": read_order}
 
 _Told = TypeVar("_Told", Snapshot, Order)
+
+
+@cache
+def _no_credentials() -> Credentials:
+    """Compared against where there is no store: an unknown store takes as long as a wrong signature."""
+    return Credentials(secrets=(randomness.token_hex(32),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Ingest:
         for look_up in (self._directory.get, self._directory.refresh):
             store = look_up(store_id)
             credentials = self._directory.credentials(store, provider_name, now) if store else None
-            if provider.is_authentic(request, credentials or _NO_CREDENTIALS) and store and credentials:
+            if provider.is_authentic(request, credentials or _no_credentials()) and store and credentials:
                 return store
         refused = Unauthenticated()
         if store and store.is_captured(now):
@@ -162,8 +163,8 @@ class Ingest:
             raise
 
     def _read(self, store: Store, source: str, request: Request) -> Notice:
-        if source in _READERS:
-            return _READERS[source](request.body)
+        if reader := own_reader(source):
+            return reader(request.body)
         provider = PROVIDERS.get(source)
         if provider is None:
             raise NotFound("There is no such provider.")

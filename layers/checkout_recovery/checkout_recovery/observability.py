@@ -5,10 +5,12 @@ outcome or a contract, and no id, because CloudWatch bills each combination. Nev
 secret, a signature or a URL.
 """
 
+import json
 import logging
+import os
+import time
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 logger = Logger()
 """Level and service come from the function's environment."""
@@ -19,27 +21,27 @@ for _name in ("boto3", "botocore", "urllib3"):
 
 METRICS = {
     # the sweep
-    "Abandoned": MetricUnit.Count,  # checkouts that the sweep found abandoned, told or not
-    "OldestDueSeconds": MetricUnit.Seconds,  # how long the longest due checkout had waited when it was found
-    "SweepFailures": MetricUnit.Count,  # checkouts that a sweep could not decide, and that are still due
-    "CircuitsOpen": MetricUnit.Count,  # subscriptions whose circuit is open
+    "Abandoned": "Count",  # checkouts that the sweep found abandoned, told or not
+    "OldestDueSeconds": "Seconds",  # how long the longest due checkout had waited when it was found
+    "SweepFailures": "Count",  # checkouts that a sweep could not decide, and that are still due
+    "CircuitsOpen": "Count",  # subscriptions whose circuit is open
     # deliveries
-    "Events": MetricUnit.Count,  # what happened to checkouts, by event
-    "Deliveries": MetricUnit.Count,  # how deliveries stood after a run, by contract and outcome
-    "FirstAttemptMilliseconds": MetricUnit.Milliseconds,  # from an event to the end of its first attempt
-    "RetryAgeSeconds": MetricUnit.Seconds,  # from an event to the end of a later attempt
-    "ReceiverLatencyMilliseconds": MetricUnit.Milliseconds,  # of attempts that were answered
-    "Postponed": MetricUnit.Count,  # deliveries put off without an attempt, by reason
-    "Suppressed": MetricUnit.Count,  # deliveries of abandonments that were held back, by reason
+    "Events": "Count",  # what happened to checkouts, by event
+    "Deliveries": "Count",  # how deliveries stood after a run, by contract and outcome
+    "FirstAttemptMilliseconds": "Milliseconds",  # from an event to the end of its first attempt
+    "RetryAgeSeconds": "Seconds",  # from an event to the end of a later attempt
+    "ReceiverLatencyMilliseconds": "Milliseconds",  # of attempts that were answered
+    "Postponed": "Count",  # deliveries put off without an attempt, by reason
+    "Suppressed": "Count",  # deliveries of abandonments that were held back, by reason
     # subscriptions
-    "CircuitsOpened": MetricUnit.Count,
-    "CircuitsClosed": MetricUnit.Count,
-    "SubscriptionsDisabled": MetricUnit.Count,  # by reason
+    "CircuitsOpened": "Count",
+    "CircuitsClosed": "Count",
+    "SubscriptionsDisabled": "Count",  # by reason
 }
 """Every metric that is emitted, with its unit. Each has the dimension ``service``: the function."""
 
-_VALUES_A_LINE = 99
-"""EMF takes 100; with those Powertools writes the line by itself, and then warns that none is left."""
+_VALUES_A_LINE = 100
+"""The format's own limit."""
 
 TOTALS = {"Deliveries": "outcome", "Postponed": "reason", "SubscriptionsDisabled": "reason"}
 """Metrics that are emitted once more with this dimension alone, for all functions: an alarm cannot search for
@@ -47,19 +49,24 @@ what it has to add up."""
 
 
 def measure(metric: str, *values: float, **dimensions: str) -> None:
-    """Emits values of a metric, in the namespace that the environment names (EMF, to the log).
+    """Emits values of a metric, in the namespace that the environment names.
+
+    As CloudWatch's embedded metric format, on a log line of its own:
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
     Args:
         metric: one of `METRICS`.
         values: any number.
         dimensions: each combination of them is billed as a metric of its own.
     """
+    fields = {**dimensions, "service": os.environ.get("POWERTOOLS_SERVICE_NAME", "service_undefined")}
+    combinations = [[*fields], *([[TOTALS[metric]]] if metric in TOTALS else [])]
+    directive = {
+        "Namespace": os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "CheckoutRecovery"),
+        "Dimensions": combinations,
+        "Metrics": [{"Name": metric, "Unit": METRICS[metric]}],
+    }
+    meta = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
     for start in range(0, len(values), _VALUES_A_LINE):
-        metrics = EphemeralMetrics()
-        for name, text in dimensions.items():
-            metrics.add_dimension(name=name, value=text)
-        if total := TOTALS.get(metric):
-            metrics.add_dimensions(**{total: dimensions[total]})
-        for value in values[start : start + _VALUES_A_LINE]:
-            metrics.add_metric(name=metric, unit=METRICS[metric], value=value)
-        metrics.flush_metrics()
+        line = {"_aws": meta, **fields, metric: values[start : start + _VALUES_A_LINE]}
+        print(json.dumps(line, separators=(",", ":")))  # noqa: T201 - this is how Lambda takes metrics

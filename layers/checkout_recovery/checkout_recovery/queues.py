@@ -74,7 +74,7 @@ _Time = Annotated[
 class RetryMessage(BaseModel):
     """A delivery to make later. Ids only: the checkout is read again when its time has come."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     version: Literal[2] = 2
     purpose: Purpose = Purpose.RETRY
@@ -161,7 +161,7 @@ class RetryQueue:
 class RejectedProblem(BaseModel):
     """Why a request was not understood: what its sender was told, less the words."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     type: str
     errors: tuple[FieldError, ...] = ()
@@ -170,7 +170,7 @@ class RejectedProblem(BaseModel):
 class RejectedRequest(BaseModel):
     """A request that was kept. All of it that is a shopper's stays out of what is shown of it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     version: Literal[1]
     source: str

@@ -29,8 +29,8 @@ class Settings:
     ingest_function: str = ""
     """The alias that takes kept requests in again."""
     notification_topic_arn: str = ""
-    direct_dynamodb: bool = False
-    """Speaks to DynamoDB without boto3 where that is quicker (`tables.direct`)."""
+    direct_aws: bool = False
+    """Speaks to AWS without boto3 where that is quicker (`aws`)."""
     allow_local_targets: bool = False
     """Lets http:// and loopback receivers in. Only the local cloud sets it."""
     checkout_retention_days: int = 90
@@ -59,7 +59,7 @@ class Settings:
             rejected_events_queue_url=environment.get("REJECTED_EVENTS_QUEUE_URL", ""),
             ingest_function=environment.get("INGEST_FUNCTION", ""),
             notification_topic_arn=environment.get("NOTIFICATION_TOPIC_ARN", ""),
-            direct_dynamodb=_flag(environment, "DIRECT_DYNAMODB"),
+            direct_aws=_flag(environment, "DIRECT_AWS"),
             allow_local_targets=_flag(environment, "ALLOW_LOCAL_TARGETS"),
             checkout_retention_days=_count(environment, "CHECKOUT_RETENTION_DAYS", 90),
             delivery_retention_days=_count(environment, "DELIVERY_RETENTION_DAYS", 400),

@@ -5,21 +5,23 @@ a collaborator needs is imported where it is built: no function loads what only 
 """
 
 import functools
+import os
 import random
+import threading
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, cast
-
-import boto3
-from botocore.config import Config
+from typing import TYPE_CHECKING, Any, cast
 
 from checkout_recovery.settings import Settings
 
 if TYPE_CHECKING:
+    from botocore.config import Config
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
 
     from checkout_recovery.abandonment import Abandonments
+    from checkout_recovery.aws import Credentials, Service
     from checkout_recovery.delivery.attempts import Attempts
     from checkout_recovery.delivery.fan_out import FanOut
     from checkout_recovery.delivery.look_up import LookUp
@@ -47,17 +49,12 @@ if TYPE_CHECKING:
     from checkout_recovery.tables.registry import RegistryTable
     from checkout_recovery.tables.shoppers import ShopperTable
 
-# At worst 4.5 s a call: providers wait 5 to 10 s, the gateway 5 s for the authorizer, and all come again.
-# botocore's check of parameters, which AWS makes too, and its user agent, put together anew for each call,
-# cost a third of the CPU of a fan-out's two calls.
-_CONFIG = Config(
-    parameter_validation=False,
-    user_agent="checkout-recovery",
-    connect_timeout=1,
-    read_timeout=1.5,
-    retries={"mode": "standard", "total_max_attempts": 3},
-    tcp_keepalive=True,
-)
+_CONNECT_SECONDS, _ANSWER_SECONDS = 1.0, 1.5
+"""At worst 4.5 s a call, all attempts together: providers wait 5 to 10 s, the gateway 5 s for the authorizer,
+and all come again."""
+
+_building = threading.Lock()
+"""boto3's clients cannot be made by two threads at once."""
 
 
 def _now() -> datetime:
@@ -69,24 +66,91 @@ def settings() -> Settings:
     return Settings.from_environment()
 
 
+def client_config(answer_seconds: float = _ANSWER_SECONDS, attempts: int = 3) -> "Config":
+    """How boto3's clients call."""
+    from botocore.config import Config
+
+    # botocore's check of parameters, which AWS makes too, and its user agent, put together anew for each
+    # call, cost a third of the CPU of a fan-out's two calls.
+    return Config(
+        parameter_validation=False,
+        user_agent="checkout-recovery",
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=answer_seconds,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        tcp_keepalive=True,
+    )
+
+
 @functools.cache
-def _dynamodb() -> "DynamoDBClient":
-    client = boto3.client("dynamodb", config=_CONFIG)
-    session = boto3.DEFAULT_SESSION
-    credentials = session.get_credentials() if session else None
-    if not settings().direct_dynamodb or credentials is None:
-        return client
+def boto3_client(service: str, answer_seconds: float = _ANSWER_SECONDS, attempts: int = 3) -> Any:
+    """A client of boto3's own. Importing that takes longer than all else at a function's start."""
+    with _building:
+        import boto3
+
+        return boto3.client(service, config=client_config(answer_seconds, attempts))  # type: ignore[call-overload] # whichever is named
+
+
+def _client(service: "Service") -> Any:
+    """A client that needs boto3 only for what does not go well."""
+    from checkout_recovery.aws import DirectClient, Place
+
+    place = Place.of(service, os.environ) if settings().direct_aws else None
+    if place is None:
+        return boto3_client(service.name)
     import certifi
 
-    from checkout_recovery.tables.direct import DirectDynamoDB
+    return DirectClient(
+        service,
+        place,
+        _credentials,
+        functools.partial(boto3_client, service.name),
+        ca_file=os.environ.get("AWS_CA_BUNDLE") or certifi.where(),
+        connect_seconds=_CONNECT_SECONDS,
+        answer_seconds=_ANSWER_SECONDS,
+    )
 
-    direct = DirectDynamoDB(client, credentials.get_frozen_credentials, certifi.where())
-    return cast("DynamoDBClient", direct)
+
+def _credentials() -> "Credentials":
+    from checkout_recovery.aws import Credentials, environments_credentials
+
+    if found := environments_credentials(os.environ):
+        return found
+    now = _boto3_credentials().get_frozen_credentials()
+    return Credentials(now.access_key, now.secret_key, now.token)
+
+
+@functools.cache
+def _boto3_credentials() -> Any:
+    """Credentials that come in another way than by the environment; boto3 finds and renews them."""
+    with _building:
+        import boto3
+        from botocore.exceptions import NoCredentialsError
+
+        if (found := boto3.Session().get_credentials()) is None:
+            raise NoCredentialsError
+        return found
+
+
+@functools.cache
+def _dynamodb() -> "DynamoDBClient":
+    from checkout_recovery.aws import DYNAMODB
+
+    return cast("DynamoDBClient", _client(DYNAMODB))
 
 
 @functools.cache
 def _sqs() -> "SQSClient":
-    return boto3.client("sqs", config=_CONFIG)
+    from checkout_recovery.aws import SQS
+
+    return cast("SQSClient", _client(SQS))
+
+
+@functools.cache
+def _ssm() -> "SSMClient":
+    from checkout_recovery.aws import SSM
+
+    return cast("SSMClient", _client(SSM))
 
 
 @functools.cache
@@ -114,7 +178,7 @@ def deliveries() -> "DeliveryTable":
 def secrets() -> "Secrets":
     from checkout_recovery.secrets import Secrets
 
-    return Secrets(boto3.client("ssm", config=_CONFIG), settings().stack_name)
+    return Secrets(_ssm(), settings().stack_name)
 
 
 @functools.cache
@@ -152,7 +216,7 @@ def dead_letters() -> "RetryQueue":
 def notifications() -> "Notifications":
     from checkout_recovery.notifications import Notifications
 
-    return Notifications(boto3.client("sns", config=_CONFIG), settings().notification_topic_arn)
+    return Notifications(boto3_client("sns"), settings().notification_topic_arn)
 
 
 def _attempts(sender: "Sender", *, probes: bool, deferral: timedelta) -> "Attempts":
@@ -250,7 +314,7 @@ def sweep() -> "Sweep":
 @functools.cache
 def functions() -> "LambdaClient":
     """Starts other runs of functions."""
-    return boto3.client("lambda", config=_CONFIG)
+    return cast("LambdaClient", boto3_client("lambda"))
 
 
 @functools.cache
@@ -338,11 +402,6 @@ def sample_sender() -> "SampleSender":
 
 # ---------------------------------------------------------------- repair
 
-# A receive that waits for a second, and a function that reads a whole request, take longer than a call to a
-# table; and nobody waits in line behind an operator.
-_PATIENT = _CONFIG.merge(Config(read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}))
-_ONCE = _CONFIG.merge(Config(read_timeout=11, retries={"mode": "standard", "total_max_attempts": 1}))
-
 
 @functools.cache
 def replay() -> "Replay":
@@ -357,7 +416,8 @@ def dead_letter_queues() -> "DeadLetters":
     from checkout_recovery.repair.dead_letters import DeadLetters
     from checkout_recovery.repair.remedies import Discarding
 
-    sqs, urls = boto3.client("sqs", config=_PATIENT), settings()
+    # A receive that waits for a second takes longer than a call to a table.
+    sqs, urls = boto3_client("sqs", 5, 2), settings()
     queues = {
         QueueName.DELIVERIES: urls.dead_letter_queue_url,
         QueueName.STREAM: urls.stream_dead_letter_queue_url,
@@ -383,7 +443,7 @@ def _refanning() -> "Refanning":
     from checkout_recovery.tables.checkout_stream import CheckoutStream
 
     return Refanning(
-        stream=CheckoutStream(boto3.client("dynamodbstreams", config=_CONFIG), settings().checkout_table),
+        stream=CheckoutStream(boto3_client("dynamodbstreams"), settings().checkout_table),
         checkouts=checkouts(),
         registry=registry(),
         retry_queue=retry_queue(),
@@ -402,4 +462,4 @@ def _retaking() -> "Retaking":
 @functools.cache
 def ingest_caller() -> "LambdaClient":
     """Waits for what the ingest function says, and calls it once: it may have done what it does not say."""
-    return boto3.client("lambda", config=_ONCE)
+    return cast("LambdaClient", boto3_client("lambda", 11, 1))

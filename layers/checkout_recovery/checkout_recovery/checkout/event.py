@@ -21,7 +21,7 @@ class EventType(StrEnum):
 class Event(BaseModel):
     """The event that a write of a checkout is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     id: str
     """The same for the same write, however often the stream repeats it."""

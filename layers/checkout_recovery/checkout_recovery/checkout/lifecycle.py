@@ -105,7 +105,7 @@ class Policy:
 class Checkout(BaseModel):
     """One checkout of one store as it stands, with the event that its last write was."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     store_id: str
     checkout_id: str

@@ -15,7 +15,7 @@ class Order(BaseModel):
     same shopper is looked for by the details: the cart, then the phone, then the e-mail address.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     checkout_id: str | None = None
     checkout_token: str | None = None

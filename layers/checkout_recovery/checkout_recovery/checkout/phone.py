@@ -15,7 +15,7 @@ class Phone(BaseModel):
     Half-typed numbers are kept too: `e164` is then None, and `number` is what was typed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     number: str
     """As the provider gave it, often without a country code."""

@@ -12,7 +12,7 @@ TimeOfDay = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5]
 class QuietHours(BaseModel):
     """The hours in which no shopper is to be messaged, by the clock of a time zone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     start: TimeOfDay
     """Local time, ``HH:MM``; from this minute on it is quiet."""

@@ -38,7 +38,7 @@ class Kind(StrEnum):
 class Purchase(BaseModel):
     """That a shopper has bought."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     time: datetime
     """When, UTC: by the teller's clock, or else when we heard of it."""
@@ -86,7 +86,7 @@ class Purchase(BaseModel):
 class Shopper(BaseModel):
     """What is known of a shopper over all their checkouts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     told_at: datetime | None = None
     """When an abandonment of theirs was last told to anybody."""

@@ -49,7 +49,7 @@ class Consent(StrEnum):
 class Part(BaseModel):
     """A piece of a checkout: immutable, and no field goes unnoticed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     extra: ForeignObject = {}
     """What the provider sent here and nobody described, as it was sent."""
@@ -192,7 +192,7 @@ class Snapshot(BaseModel):
     Two snapshots with equal `digest` say the same.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     checkout_id: str = Field(min_length=1, max_length=512)
     alias: str | None = None

@@ -1,9 +1,36 @@
 """Checkout providers, an adapter each: what proves a request, and how it reads as snapshots."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import cast
 
-from checkout_recovery.providers import cashfree, flexype, shopify
-from checkout_recovery.providers.provider import Provider
+from checkout_recovery.providers.provider import Notice, Provider
 
-PROVIDERS: Mapping[str, Provider] = {"flexype": flexype, "cashfree": cashfree, "shopify": shopify}
+
+class _Providers(Mapping[str, Provider]):
+    """Imports each when it is first asked for: a function that hears of one does not load them all."""
+
+    _NAMES = ("flexype", "cashfree", "shopify")
+
+    def __getitem__(self, name: str) -> Provider:
+        if name not in self._NAMES:
+            raise KeyError(name)
+        return cast("Provider", import_module(f"{__name__}.{name}"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._NAMES)
+
+    def __len__(self) -> int:
+        return len(self._NAMES)
+
+
+PROVIDERS: Mapping[str, Provider] = _Providers()
 """By the name in the path of the webhook's URL."""
+
+
+def own_reader(call: str) -> Callable[[bytes], Notice] | None:
+    """Reads the bodies of our own calls, for stores without any of these; None of what is no call."""
+    if call not in ("checkouts", "orders"):
+        return None
+    own = import_module(f"{__name__}.own")
+    return cast("Callable[[bytes], Notice]", own.READERS[call])

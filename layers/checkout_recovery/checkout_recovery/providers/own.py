@@ -116,7 +116,9 @@ Moment = Annotated[
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True
+    )
 
 
 class _OpenBody(_Body):
@@ -396,3 +398,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     """Writes where a field is. An unknown field's name is the caller's and may itself be a datum."""
     plain = (isinstance(name, int) or _PLAIN_NAME.fullmatch(name) for name in location)
     return ".".join(str(name) if ok else "?" for name, ok in zip(location, plain, strict=True)) or "body"
+
+
+READERS = {"checkouts": read_own, "orders": read_order}
+"""By the last part of the call's path."""

@@ -20,7 +20,7 @@ from checkout_recovery.tables.erasures import By, Erasure
 
 
 class Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
 
 class ProviderAnswer(Answer):

@@ -47,7 +47,9 @@ SecretText = Annotated[str, StringConstraints(min_length=1, max_length=1024, pat
 
 
 class Request(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, extra="forbid", strict=True, hide_input_in_errors=True
+    )
 
 
 class ProviderRequest(Request):

@@ -93,6 +93,7 @@ def sample_checkout(store_id: str, event: EventType, now: datetime) -> Checkout:
         updated_at=now,
         found_at=left_at,
         abandoned_at=left_at,
+        told_at=now if event is EventType.ABANDONED else None,
         purchased_at=now if bought else None,
     )
 

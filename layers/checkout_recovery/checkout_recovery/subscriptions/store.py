@@ -30,7 +30,7 @@ Domain = Annotated[
 class StoreSettings(BaseModel):
     """How a store is set. A field that is left out has its default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", strict=True)
 
     abandon_after_seconds: int = Field(default=900, ge=60, le=86_400)
     """How long a checkout is quiet before it counts as abandoned."""

@@ -36,7 +36,7 @@ class _Batch(BaseModel):
     https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     shard_id: str = Field(alias="shardId", pattern=r"^[A-Za-z0-9-]{1,128}$")
     start: str = Field(alias="startSequenceNumber", pattern=r"^[0-9]{1,64}$")
@@ -47,7 +47,7 @@ class _Batch(BaseModel):
 
 
 class _Context(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     condition: str | None = Field(default=None, pattern=r"^\w{1,64}$")
 
@@ -55,10 +55,10 @@ class _Context(BaseModel):
 class StreamFailure(BaseModel):
     """A batch of the stream that Lambda gave up. It names the writes, and holds none of them."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
     batch: _Batch = Field(alias="DDBStreamBatchInfo")
-    context: _Context = Field(alias="requestContext", default=_Context())
+    context: _Context = Field(alias="requestContext", default_factory=_Context)
 
     @classmethod
     def read(cls, body: str) -> Self:

@@ -1,5 +1,6 @@
-"""DirectDynamoDB beside boto3, on Amazon's DynamoDB Local: the same arguments, answers and errors."""
+"""The direct client beside boto3, on Amazon's DynamoDB Local: the same arguments, answers and errors."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,20 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, EndpointConnectionError
 from mypy_boto3_dynamodb import DynamoDBClient
 
-from checkout_recovery.tables.direct import DirectDynamoDB
+from checkout_recovery.aws import (
+    DYNAMODB,
+    SQS,
+    SSM,
+    Credentials,
+    DirectClient,
+    Place,
+    Service,
+    environments_credentials,
+)
 
 STORE, CHECKOUT = {"S": "my-store"}, {"S": "c1"}
 KEY = {"store_id": STORE, "checkout_id": CHECKOUT}
@@ -28,9 +38,29 @@ NOW = datetime(2026, 11, 22, 10, 0, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def direct(table_client: DynamoDBClient) -> DirectDynamoDB:
-    credentials: Credentials = table_client._request_signer._credentials  # type: ignore[attr-defined] # no other way
-    return DirectDynamoDB(table_client, credentials.get_frozen_credentials, certifi.where())
+def direct(table_client: DynamoDBClient) -> DirectClient:
+    place = Place(table_client.meta.endpoint_url, table_client.meta.region_name)
+    own = table_client._request_signer._credentials.get_frozen_credentials()  # type: ignore[attr-defined] # DynamoDB Local keeps each key's tables apart
+    credentials = Credentials(own.access_key, own.secret_key, own.token)
+    return new_direct(place, lambda: table_client, credentials=lambda: credentials)
+
+
+def new_direct(
+    place: Place,
+    boto3_client: Callable[[], Any],
+    service: Service = DYNAMODB,
+    credentials: Callable[[], Credentials] = lambda: Credentials(ACCESS, SECRET, None),
+) -> DirectClient:
+    return DirectClient(
+        service,
+        place,
+        credentials,
+        boto3_client,
+        ca_file=certifi.where(),
+        connect_seconds=1.0,
+        answer_seconds=1.5,
+        now=lambda: NOW,
+    )
 
 
 @pytest.fixture
@@ -90,7 +120,7 @@ def plain(answer: Any) -> Any:
     ],
 )
 def test_an_answer_is_boto3s(
-    direct: DirectDynamoDB,
+    direct: DirectClient,
     table_client: DynamoDBClient,
     table: str,
     asked: list[str],
@@ -107,7 +137,7 @@ def test_an_answer_is_boto3s(
 
 
 def test_batches_are_read_and_written(
-    direct: DirectDynamoDB, table_client: DynamoDBClient, table: str, asked: list[str]
+    direct: DirectClient, table_client: DynamoDBClient, table: str, asked: list[str]
 ) -> None:
     items = [ITEM | {"checkout_id": {"S": f"c{number}"}} for number in range(25)]
     direct.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": item}} for item in items]})
@@ -125,13 +155,15 @@ def refusal(call: Callable[..., Any], **request: Any) -> dict[str, Any]:
     with pytest.raises(ClientError) as raised:
         call(**request)
     response: Any = raised.value.response
-    told = {name: value for name, value in response.items() if name in ("Error", "Item")}
+    told = {
+        name: value for name, value in response.items() if name in ("Error", "Item", "CancellationReasons")
+    }
     return told | {"status": response["ResponseMetadata"]["HTTPStatusCode"]}
 
 
 @pytest.mark.parametrize("returns", ["NONE", "ALL_OLD"])
 def test_a_condition_that_does_not_hold_is_the_same_error_and_is_asked_once(
-    direct: DirectDynamoDB, table_client: DynamoDBClient, table: str, asked: list[str], returns: str
+    direct: DirectClient, table_client: DynamoDBClient, table: str, asked: list[str], returns: str
 ) -> None:
     table_client.put_item(TableName=table, Item=ITEM)
     request = {
@@ -158,19 +190,52 @@ def test_a_condition_that_does_not_hold_is_the_same_error_and_is_asked_once(
     ids=["no table", "no key", "reserved word"],
 )
 def test_any_other_error_is_boto3s(
-    direct: DirectDynamoDB, table_client: DynamoDBClient, table: str, request_: dict[str, Any]
+    direct: DirectClient, table_client: DynamoDBClient, table: str, request_: dict[str, Any]
 ) -> None:
     request = {"TableName": table} | request_
     assert refusal(direct.get_item, **request) == refusal(table_client.get_item, **request)
 
 
-def test_a_transaction_is_boto3s(direct: DirectDynamoDB, table: str) -> None:
-    put: Any = {"Put": {"TableName": table, "Item": ITEM}}
-    direct.transact_write_items(TransactItems=[put])
-    assert direct.get_item(TableName=table, Key=KEY)["Item"] == ITEM
+def test_a_transaction_is_made_once_however_often_it_is_asked(
+    direct: DirectClient, table: str, asked: list[str]
+) -> None:
+    add: Any = {
+        "Update": {
+            "TableName": table,
+            "Key": KEY,
+            "UpdateExpression": "ADD #n :one",
+            "ExpressionAttributeNames": {"#n": "n"},
+            "ExpressionAttributeValues": {":one": {"N": "1"}},
+        }
+    }
+    for _ in range(2):
+        direct.transact_write_items(TransactItems=[add], ClientRequestToken="one-and-the-same")
+    assert direct.get_item(TableName=table, Key=KEY)["Item"]["n"] == {"N": "1"}
+    direct.transact_write_items(TransactItems=[add])
+    direct.transact_write_items(TransactItems=[add])
+    assert direct.get_item(TableName=table, Key=KEY)["Item"]["n"] == {"N": "3"}
+    assert asked == []
 
 
-def test_threads_share_it(direct: DirectDynamoDB, table: str) -> None:
+def test_a_transaction_that_is_cancelled_is_the_same_error(
+    direct: DirectClient, table_client: DynamoDBClient, table: str, asked: list[str]
+) -> None:
+    table_client.put_item(TableName=table, Item=ITEM)
+    put = {
+        "TableName": table,
+        "Item": ITEM,
+        "ConditionExpression": "attribute_not_exists(store_id)",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    asked.clear()
+    request: Any = {"TransactItems": [{"Put": put}]}
+    ours = refusal(direct.transact_write_items, **request)
+    assert asked == []
+    assert ours == refusal(table_client.transact_write_items, **request)
+    assert ours["CancellationReasons"][0]["Item"] == ITEM
+
+
+def test_threads_share_it(direct: DirectClient, table: str) -> None:
     def write(number: int) -> str:
         item = ITEM | {"checkout_id": {"S": f"c{number}"}}
         direct.put_item(TableName=table, Item=item)
@@ -228,11 +293,13 @@ def stub(environment: pytest.MonkeyPatch) -> Iterator[Stub]:
 
 
 @contextmanager
-def speaking_to(url: str, token: str | None = None) -> Iterator[DirectDynamoDB]:
-    config = Config(connect_timeout=1, read_timeout=1.5, retries={"total_max_attempts": 2})
-    client = boto3.client("dynamodb", endpoint_url=url, region_name="ap-south-1", config=config)
-    credentials = Credentials(ACCESS, SECRET, token).get_frozen_credentials
-    yield DirectDynamoDB(client, credentials, certifi.where(), now=lambda: NOW)
+def speaking_to(url: str, token: str | None = None, service: Service = DYNAMODB) -> Iterator[DirectClient]:
+    def boto3_client() -> Any:
+        config = Config(connect_timeout=1, read_timeout=1.5, retries={"total_max_attempts": 2})
+        return boto3.client(service.name, endpoint_url=url, region_name="ap-south-1", config=config)  # type: ignore[call-overload] # whichever
+
+    credentials = Credentials(ACCESS, SECRET, token)
+    yield new_direct(Place(url, "ap-south-1"), boto3_client, service, lambda: credentials)
 
 
 ERROR = b'{"__type": "com.amazonaws.dynamodb.v20120810#%s", "message": "m"}'
@@ -311,11 +378,93 @@ class _At(SigV4Auth):
 
 
 def test_new_credentials_are_used_at_once(stub: Stub) -> None:
-    held = [ReadOnlyCredentials(ACCESS, SECRET, None)]
-    client = boto3.client("dynamodb", endpoint_url=stub.url, region_name="ap-south-1")
-    direct = DirectDynamoDB(client, lambda: held[-1], certifi.where(), now=lambda: NOW)
+    held = [Credentials(ACCESS, SECRET, None)]
+    direct = new_direct(Place(stub.url, "ap-south-1"), pytest.fail, credentials=lambda: held[-1])
     direct.get_item(TableName="t", Key=KEY)
-    held.append(ReadOnlyCredentials(ACCESS, "another", None))
+    held.append(Credentials(ACCESS, "another", None))
     direct.get_item(TableName="t", Key=KEY)
     before, after = (headers["authorization"] for headers, _ in stub.asked)
     assert before.partition("Signature=")[2] != after.partition("Signature=")[2]
+
+
+def test_a_transaction_is_repeated_under_its_token(stub: Stub) -> None:
+    stub.answers = [(500, ERROR % b"InternalServerError"), (200, b"{}")]
+    with speaking_to(stub.url) as direct:
+        direct.transact_write_items(TransactItems=[{"Put": {"TableName": "t", "Item": ITEM}}])
+    first, second = (json.loads(body)["ClientRequestToken"] for _, body in stub.asked)
+    assert first == second
+    assert len(first) == 32
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "request_", "target", "content_type"),
+    [
+        (SSM, "get_parameters", {"Names": ["/a/b"]}, "AmazonSSM.GetParameters", "application/x-amz-json-1.1"),
+        (
+            SQS,
+            "send_message_batch",
+            {"QueueUrl": "https://q.example/1/q", "Entries": []},
+            "AmazonSQS.SendMessageBatch",
+            "application/x-amz-json-1.0",
+        ),
+    ],
+)
+def test_other_services_are_asked_as_boto3_asks_them(
+    stub: Stub, service: Service, method: str, request_: dict[str, Any], target: str, content_type: str
+) -> None:
+    with speaking_to(stub.url, service=service) as direct:
+        getattr(direct, method)(**request_)
+        stub.answers = [(500, b"{}")]
+        getattr(direct, method)(**request_)
+    ours, failed, boto3s = stub.asked
+    assert json.loads(ours[1]) == json.loads(failed[1]) == json.loads(boto3s[1]) == request_
+    for headers in (ours[0], boto3s[0]):
+        assert (headers["x-amz-target"], headers["content-type"]) == (target, content_type)
+
+
+def test_what_is_rarely_called_is_boto3s(direct: DirectClient, table: str, asked: list[str]) -> None:
+    assert direct.describe_table(TableName=table)["Table"]["TableName"] == table
+    assert asked == ["DescribeTable"]
+
+
+# ---------------------------------------------------------------- where, and as whom
+
+MUMBAI = {"AWS_REGION": "ap-south-1"}
+
+
+@pytest.mark.parametrize(
+    ("environment_", "url"),
+    [
+        (MUMBAI, "https://sqs.ap-south-1.amazonaws.com"),
+        ({"AWS_DEFAULT_REGION": "us-gov-west-1"}, "https://sqs.us-gov-west-1.amazonaws.com"),
+        (MUMBAI | {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566/"}, "http://127.0.0.1:4566"),
+        (
+            MUMBAI | {"AWS_ENDPOINT_URL": "http://a.example", "AWS_ENDPOINT_URL_SQS": "http://b.example"},
+            "http://b.example",
+        ),
+        ({}, None),
+        ({"AWS_REGION": "cn-north-1"}, None),
+        ({"AWS_REGION": "us-iso-east-1"}, None),
+        ({"AWS_REGION": "eusc-de-east-1"}, None),
+        ({"AWS_REGION": "evil.example/"}, None),
+        (MUMBAI | {"AWS_USE_FIPS_ENDPOINT": "true"}, None),
+        (MUMBAI | {"AWS_PROFILE": "work"}, None),
+    ],
+)
+def test_a_service_is_found_where_boto3_finds_it_or_left_to_boto3(
+    environment_: dict[str, str], url: str | None, environment: pytest.MonkeyPatch
+) -> None:
+    place = Place.of(SQS, environment_)
+    assert (place and place.url) == url
+    if place:
+        for name, value in environment_.items():
+            environment.setenv(name, value)
+        theirs = boto3.Session().client("sqs", region_name=place.region).meta.endpoint_url
+        assert theirs.rstrip("/") == url
+
+
+def test_the_environments_credentials_are_taken_whole_or_not_at_all() -> None:
+    whole = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
+    assert environments_credentials(whole) == (ACCESS, SECRET, None)
+    assert environments_credentials(whole | {"AWS_SESSION_TOKEN": TOKEN}) == (ACCESS, SECRET, TOKEN)
+    assert environments_credentials({"AWS_ACCESS_KEY_ID": ACCESS}) is None
