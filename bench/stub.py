@@ -98,6 +98,10 @@ class Account:
     def _found(self, key: Mapping[str, Any]) -> Item | None:
         if key.get("kind_id") == {"S": "store"}:
             return store(key["store_id"]["S"], self.token_hash)
+        if key.get("kind_id", {}).get("S", "").startswith("subscription#"):
+            return next(
+                (one for one in self._subscriptions(key["store_id"]["S"]) if key.items() <= one.items()), None
+            )
         is_held = self.held and key.get("checkout_id") == self.held["checkout_id"]
         return self.held if is_held else None
 
@@ -113,9 +117,11 @@ class Account:
         store_id = next((value["S"] for value in values if value.get("S") in self.subscribers), None)
         if store_id is None or b'"IndexName"' in body:
             return []
+        return [store(store_id, self.token_hash), *self._subscriptions(store_id)]
+
+    def _subscriptions(self, store_id: str) -> list[Item]:
         count = self.subscribers[store_id]
-        own = (subscription(number, self.receiver_port, store_id) for number in range(count))
-        return [store(store_id, self.token_hash), *own]
+        return [subscription(number, self.receiver_port, store_id) for number in range(count)]
 
 
 def _parameter(name: str) -> str:

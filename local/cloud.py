@@ -114,6 +114,8 @@ def local_cloud(
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())["local"]
     region, stack_name = (config["global"]["parameters"][name] for name in ("region", "stack_name"))
     chosen_port = _free_port((port,) if port else (DEFAULT_PORT, 0))
+    if port is None and chosen_port != DEFAULT_PORT:
+        _say(f"port {DEFAULT_PORT} is taken, by another local cloud or something else")
     endpoint_url = f"http://{LOOPBACK}:{chosen_port}"
     with (
         _terminable(),

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -198,9 +199,10 @@ _COLUMNS = (
 
 def show(told: dict[str, Any], console: Console) -> None:
     for phase in ("without", "with"):
-        table = Table("receivers", *(name.replace("_", " ") for name in _COLUMNS))
-        for kind, sums in told[phase]["receivers"].items():
-            table.add_row(kind, *(str(sums[column]) for column in _COLUMNS))
+        receivers = told[phase]["receivers"]
+        table = Table("", *receivers, box=box.SIMPLE)  # one column for each kind: it fits into 80 characters
+        for column in _COLUMNS:
+            table.add_row(column.replace("_", " "), *(str(sums[column]) for sums in receivers.values()))
         seconds = told[phase]["seconds"]
         console.print(f"\n{phase} the failing: {told[phase]['events']} events", table)
         console.print(

@@ -423,7 +423,7 @@ def test_a_fan_out_whose_tables_fail_comes_again_whole(
 
 
 @pytest.mark.parametrize("fault", [THROTTLED, DOWN])
-@pytest.mark.parametrize("operation", ["BatchGetItem", "Query", "BatchWriteItem"])
+@pytest.mark.parametrize("operation", ["BatchGetItem", "BatchWriteItem"])
 def test_a_retry_whose_tables_fail_comes_again_whole(
     shop: Shop, operation: str, fault: tuple[str, int]
 ) -> None:

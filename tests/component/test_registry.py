@@ -347,6 +347,24 @@ def test_circuits_are_read_of_those_that_are_named_and_open(registry: RegistryTa
     assert registry.circuits([]) == {}
 
 
+def test_some_subscriptions_are_read_as_all_are(registry: RegistryTable, store: Store) -> None:
+    for name in ("sub_1", "sub_2", "sub_3"):
+        registry.create_subscription(replace(SUBSCRIPTION, subscription_id=name))
+    for name in ("sub_1", "sub_3"):
+        registry.put_circuit(None, Circuit.opened("my-store", name, NOW))
+    whole = registry.subscriptions("my-store")
+    wanted = [("my-store", "sub_1"), ("my-store", "sub_2"), ("my-store", "sub_9"), ("nobody", "sub_1")]
+    found = registry.subscriptions_named(wanted)
+    assert found.keys() == {"my-store", "nobody"}
+    some, nobody = found["my-store"], found["nobody"]
+    assert {each.subscription_id: each for each in some.items} == {
+        each.subscription_id: each for each in whole.items if each.subscription_id != "sub_3"
+    }
+    assert (some.revision, some.settings) == (whole.revision, whole.settings)
+    assert some.circuits == {"sub_1": whole.circuits["sub_1"]}
+    assert (nobody.revision, nobody.items) == (0, ())
+
+
 def test_a_subscription_that_is_gone_opens_no_circuit(registry: RegistryTable, store: Store) -> None:
     assert registry.put_circuit(None, Circuit.opened("my-store", "sub_1", NOW)) is False
     assert registry.open_circuits() == []

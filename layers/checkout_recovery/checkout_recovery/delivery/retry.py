@@ -116,8 +116,8 @@ class Retry:
 
     def _make(self, ready: Sequence[Waiting], budget_seconds: float, now: datetime) -> frozenset[str]:
         """Makes what is due; returns the records that have to come again."""
-        stores = {one.message.store_id: one for one in ready}.keys()
-        registered = {store_id: self._registry.subscriptions(store_id) for store_id in stores}
+        named = ((one.message.store_id, one.message.subscription_id) for one in ready)
+        registered = self._registry.subscriptions_named(named)
         judged, unreadable = self._judge(ready, registered, now)
         records = self._records(judged)
         judged = [one for each in judged if (one := _unless_done(each, records, now))]

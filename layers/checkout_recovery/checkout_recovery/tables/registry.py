@@ -7,7 +7,7 @@ subscriptions checks the cache by reading one small item.
 
 import random
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -186,24 +186,22 @@ class RegistryTable:
 
     def subscriptions(self, store_id: str) -> Subscriptions:
         """Reads a store's subscriptions, oldest first; none, at revision 0, where there is no such store."""
-        items = list(self._query(store_id))
-        own = next((item for item in items if item["kind_id"]["S"] == _STORE), None)
-        if own is None:
-            return Subscriptions(0, ())
-        store = _store(own)
-        kinds = [item["kind_id"]["S"] for item in items]
-        subscriptions = (
-            item for item, kind in zip(items, kinds, strict=True) if kind.startswith(_SUBSCRIPTION)
-        )
-        circuits = (
-            _circuit(item) for item, kind in zip(items, kinds, strict=True) if kind.startswith(_CIRCUIT)
-        )
-        return Subscriptions(
-            store.revision,
-            tuple(map(_subscription, subscriptions)),
-            store.settings,
-            {circuit.subscription_id: circuit for circuit in circuits},
-        )
+        return _subscriptions(list(self._query(store_id)))
+
+    def subscriptions_named(self, names: Iterable[tuple[str, str]]) -> dict[str, Subscriptions]:
+        """Reads some subscriptions of each store, by the ids of both; those that are gone are absent.
+
+        Raises:
+            Unavailable: the table is throttled or down.
+        """
+        keys: dict[tuple[str, str], None] = {}
+        for store_id, subscription_id in names:
+            kinds = (_STORE, _SUBSCRIPTION + subscription_id, _CIRCUIT + subscription_id)
+            keys |= dict.fromkeys((store_id, kind) for kind in kinds)
+        items: dict[str, list[Mapping[str, Any]]] = {store_id: [] for store_id, _ in keys}
+        for _, item in self._read_batch((self.table_name, self._key(*key)) for key in keys):
+            items[item["store_id"]["S"]].append(item)
+        return {store_id: _subscriptions(theirs) for store_id, theirs in items.items()}
 
     def subscription_ids(self, store_id: str) -> list[str]:
         """Names a store's subscriptions even where the store itself is gone."""
@@ -464,6 +462,22 @@ class RegistryTable:
             else:
                 return
         raise Unavailable("The registry is busy")
+
+
+def _subscriptions(items: Sequence[Mapping[str, Any]]) -> Subscriptions:
+    """Puts a store's items together; none, at revision 0, without the store's own."""
+    kinds = [item["kind_id"]["S"] for item in items]
+    if _STORE not in kinds:
+        return Subscriptions(0, ())
+    store = _store(items[kinds.index(_STORE)])
+    named = list(zip(kinds, items, strict=True))
+    circuits = (_circuit(item) for kind, item in named if kind.startswith(_CIRCUIT))
+    return Subscriptions(
+        store.revision,
+        tuple(_subscription(item) for kind, item in named if kind.startswith(_SUBSCRIPTION)),
+        store.settings,
+        {circuit.subscription_id: circuit for circuit in circuits},
+    )
 
 
 def overlap_moment(moment: datetime) -> str:
