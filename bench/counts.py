@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import sys
-import tempfile
 import tracemalloc
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 from bench.capacity import item_bytes
 from bench.cold_start import FIXTURES, check, starts
-from bench.deployed import BARE, ROOT, put_bare, run_program
+from bench.deployed import ROOT, run_program
 from bench.figures import Task
 from bench.stub import STORE_ID, Call, heard
 from bench.world import Context, held_item, ingest_event, stream_event, world
@@ -36,7 +35,9 @@ class Counts:
     calls: Mapping[str, Sequence[str]]
     """The AWS operations, in order."""
     modules: Mapping[str, int]
-    """What each function has imported once it has answered, beyond one that only makes a DynamoDB client."""
+    """What each function has imported once it has answered, Python's own modules too."""
+    boto3: Sequence[str]
+    """The functions that have imported boto3 by then."""
     bytes: Mapping[str, int]
     """Of the items that are written, as DynamoDB counts them."""
     peak_bytes: Mapping[str, int]
@@ -59,7 +60,10 @@ def count() -> Counts:
         "delivery": _item(made["event"], "BatchWriteItem"),
     }
     operations = {name: [operation for operation, _ in told] for name, told in made.items()}
-    return Counts(operations, _modules(), sizes, peaks, kept)
+    modules = _modules()
+    with_boto3 = [function for function, names in modules.items() if "boto3" in names]
+    numbers = {function: len(names) for function, names in modules.items()}
+    return Counts(operations, numbers, with_boto3, sizes, peaks, kept)
 
 
 def _tasks() -> Mapping[str, Task]:
@@ -138,16 +142,12 @@ def _warm(task: Task) -> None:
     gc.collect()
 
 
-def _modules() -> Mapping[str, int]:
-    with starts() as (aws_url, events), tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        put_bare(folder)
-        bare = _imported(folder / "functions" / BARE, BARE, aws_url, events[BARE])
-        found = {
+def _modules() -> Mapping[str, frozenset[str]]:
+    with starts() as (aws_url, events):
+        return {
             function: _imported(ROOT / "functions" / function, function, aws_url, events[function])
             for function in FIXTURES
         }
-    return {function: len(modules - bare) for function, modules in found.items()}
 
 
 def _imported(folder: Path, function: str, aws_url: str, event: Path) -> frozenset[str]:

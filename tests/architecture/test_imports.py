@@ -104,7 +104,8 @@ def test_only_wiring_makes_aws_clients() -> None:
 
 IMPORT_A_FUNCTION = """
 import json, os, runpy, socket, sys
-def refuse(*_, **__): raise AssertionError("I/O at import")
+import random, secrets, tempfile
+def refuse(*_, **__): raise AssertionError("I/O or chance at import")
 class Watched(dict):
     def _look(self, name):
         if name in OURS: raise AssertionError(f"{name} is read at import")
@@ -114,6 +115,7 @@ OURS = {"STACK_NAME", "CHECKOUT_TABLE", "REGISTRY_TABLE", "DELIVERY_TABLE", "RET
 import boto3, botocore.session
 boto3.client = boto3.resource = boto3.Session = botocore.session.Session.create_client = refuse
 socket.socket.connect = socket.getaddrinfo = refuse
+os.urandom = random._urandom = random.random = refuse
 os.environ = Watched(os.environ)
 before = set(sys.modules)
 runpy.run_path(sys.argv[1])
@@ -135,7 +137,7 @@ def imported_by(function: str) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_importing_a_function_touches_neither_network_nor_aws_nor_its_settings(function: str) -> None:
+def test_importing_a_function_touches_no_network_no_aws_no_settings_and_no_chance(function: str) -> None:
     assert PACKAGE in imported_by(function)
 
 

@@ -8,12 +8,12 @@ throttles or is down, what is cached is served on. Rotations keep the old key va
 
 import json
 import logging
-import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from random import SystemRandom
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,8 @@ _JITTER = 0.1
 _MISSING_TTL = 10.0
 _MAX_CACHED = 2048
 _MAX_MISSING = 256
+_CHANCE = SystemRandom()
+"""Asks the system each time: the copies of one snapshot of a function must not all choose alike."""
 
 _logger = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class Secrets:
         client: "SSMClient",
         stack: str,
         now: Callable[[], float] = time.time,
-        random: Callable[[], float] = random.random,
+        random: Callable[[], float] = _CHANCE.random,
     ) -> None:
         self._client = client
         self._prefix = f"/{stack}/"

@@ -234,7 +234,7 @@ def _attempts(sender: "Sender", *, probes: bool, deferral: timedelta) -> "Attemp
         dead_letters=dead_letters(),
         deferral=deferral,
         now=_now,
-        random=random.random,
+        random=random.SystemRandom().random,  # copies of one snapshot must not all wait equally long
     )
 
 
