@@ -84,7 +84,7 @@ class Day:
     at_night: float = 0.15
     """Within the quiet hours, if every store had them."""
     retention_days: float = 90
-    delivery_retention_days: float = 400
+    delivery_retention_days: float = 90
 
     @property
     def times(self) -> dict[str, float]:

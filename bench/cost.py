@@ -66,7 +66,7 @@ _START = (
 )
 _REPORT = (
     '{"time":"2026-11-22T10:00:00.000Z","type":"platform.report","record":{' + _REQUEST + ',"metrics":'
-    '{"durationMs":240.123,"billedDurationMs":241,"memorySizeMB":1024,"maxMemoryUsedMB":120},'
+    '{"durationMs":240.123,"billedDurationMs":241,"memorySizeMB":512,"maxMemoryUsedMB":120},'
     '"status":"success"}}'
 )
 PLATFORM_LINES = (_START, _REPORT)
@@ -432,6 +432,7 @@ def _fixed(one: Spending) -> str:
 def _done(one: Spending) -> str:
     """What each choice saves, by what the other would cost."""
     each = MILLION / one.events
+    longer = replace(one, day=replace(one.day, delivery_retention_days=400))
     added = {
         "`due` holds keys only, not all attributes": _all_attributes(one) * each,
         "one JSON string an item, not a tree of attributes": _tree(one) * each,
@@ -439,6 +440,8 @@ def _done(one: Spending) -> str:
         "the log's look-up and entries in batches of calls, at 10 subscribers": _single_calls(one),
         "the table's stream, not a queue of events": 3 * dollars("sqs_million_requests"),
         "arm64, not x86_64": _on_x86(one) * each,
+        f"the delivery log kept for {one.day.delivery_retention_days:g} days, not 400": -_less(one, longer),
+        "fan-out with 512 MB, not 1,024": -_less(one, _with(one, "FanoutFunction", 1_024)),
     }
     rows = [[name, f"{more:.2f}", f"{more / one.million_events:+.0%}"] for name, more in added.items()]
     return _table(["the choice", "the other, US$ more for a million events", "of the base case"], rows)
@@ -491,18 +494,15 @@ def _could(one: Spending) -> str:
     kept = one.deployed.platform_log_bytes
     quiet = replace(one, deployed=replace(one.deployed, platform_log_bytes=0))
     longer = replace(one, deployed=replace(one.deployed, secret_seconds=3_600))
-    month = one.day.delivery_retention_days
-    shorter = replace(one, day=replace(one.day, delivery_retention_days=90))
-    smaller = _with(one, "FanoutFunction", 512)
+    smaller = _with(one, "FanoutFunction", 256)
     ingest = _with(one, "IngestFunction", 256)
     compressed = replace(one, findings=_compressed(one))
     routes = one.deployed.route_metrics * one.prices.metric_month
     rows = [
         ["`data` compressed (docs/scale.md)", _saved(one, compressed)],
-        [f"the delivery log kept for 90 days, not {month:g}", _saved(one, shorter)],
         [f"`SystemLogLevel: WARN`: without Lambda's own {kept:,.0f} B an invocation", _saved(one, quiet)],
         ["secrets remembered for an hour, not five minutes", _saved(one, longer)],
-        ["fan-out with 512 MB", _saved(one, smaller)],
+        ["fan-out with 256 MB", _saved(one, smaller)],
         ["ingest with 256 MB", _saved(one, ingest)],
         ["`DetailedMetricsEnabled: false`", f"{routes:.2f} a month for each route"],
     ]
@@ -510,8 +510,13 @@ def _could(one: Spending) -> str:
 
 
 def _saved(one: Spending, other: Spending) -> str:
-    saved = one.million_events - other.million_events
+    saved = _less(one, other)
     return f"{saved:.2f}, {saved / one.million_events:.0%}"
+
+
+def _less(one: Spending, other: Spending) -> float:
+    """What the other saves of a million events."""
+    return one.million_events - other.million_events
 
 
 def _compressed(one: Spending) -> Findings:

@@ -34,7 +34,7 @@ class Settings:
     allow_local_targets: bool = False
     """Lets http:// and loopback receivers in. Only the local cloud sets it."""
     checkout_retention_days: int = 90
-    delivery_retention_days: int = 400
+    delivery_retention_days: int = 90
     due_shards: int = 8
     """Over how many partitions of the `due` index the waiting checkouts are spread."""
 
@@ -62,7 +62,7 @@ class Settings:
             direct_aws=_flag(environment, "DIRECT_AWS"),
             allow_local_targets=_flag(environment, "ALLOW_LOCAL_TARGETS"),
             checkout_retention_days=_count(environment, "CHECKOUT_RETENTION_DAYS", 90),
-            delivery_retention_days=_count(environment, "DELIVERY_RETENTION_DAYS", 400),
+            delivery_retention_days=_count(environment, "DELIVERY_RETENTION_DAYS", 90),
             due_shards=_count(environment, "DUE_SHARDS", 8),
         )
 
