@@ -377,8 +377,8 @@ OPERATIONS = (
         notes="`deliveries` are queued, to be sent as their checkouts stand, unless that has been done. Of a "
         "batch of the `stream`, so is each checkout that it wrote, while the stream still has it. `rejected` "
         "requests are read again. Repeat it until nothing is requeued. A delivery whose subscription is "
-        "paused or disabled is kept. With `discard_refused`, captured requests among `rejected` are deleted "
-        "instead.",
+        "paused or disabled is kept. With `discard_refused`, captured requests and own calls "
+        "among `rejected` are deleted instead.",
         caller="admin",
         request=RequeueRequest,
         body_required=False,

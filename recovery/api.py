@@ -183,7 +183,8 @@ def _refusal(response: httpx.Response, answer: Any) -> Failure:
         )
     told = _sentence(answer)
     if status in (401, 403) and "title" not in answer:
-        return Failure(f"The token does not allow this ({status}): {told}", status=status, problem=answer)
+        why = f"The token is unknown, or does not allow this ({status}): {told}"
+        return Failure(why, status=status, problem=answer)
     if status == _NOT_FOUND and "title" not in answer:  # the gateway's own
         return Failure("This stack's API has no such call: is it older than this command?", status=status)
     return Failure(f"{told} ({status})", status=status, problem=answer)

@@ -88,7 +88,7 @@ def replay(session: Session, store: OneStore = None, limit: Most = None) -> None
     examples="recovery rejected discard\nrecovery rejected discard --yes --limit 10",
 )
 def discard(session: Session, limit: Most = None, yes: Yes = False) -> None:
-    """Delete requests that were refused and captured; what was authentic stays. It cannot be undone."""
+    """Delete captured requests and own calls that were refused; providers' stay. It cannot be undone."""
     if not yes:
         _confirm()
     _repeat(session, Queue.REJECTED, {"discard_refused": True}, limit, done="discarded")
@@ -96,7 +96,9 @@ def discard(session: Session, limit: Most = None, yes: Yes = False) -> None:
 
 def _confirm() -> None:
     try:
-        agreed = typer.confirm("Delete the captured requests for good?", err=True)
+        agreed = typer.confirm(
+            "Delete the captured requests and the own calls that were refused for good?", err=True
+        )
     except typer.Abort:
         raise Failure("Nothing was deleted: it was not confirmed, and --yes was not given.") from None
     if not agreed:

@@ -101,7 +101,9 @@ def _refusals(what: str) -> Iterator[None]:
     ):
         raise Failure(_SIGN_IN_AGAIN) from None
     except exceptions.NoRegionError:
-        raise Failure("AWS has to be told a region: --region, or AWS_REGION.") from None
+        raise Failure(
+            "No local cloud runs from this folder, and AWS has to be told a region: --region, or AWS_REGION."
+        ) from None
     except (exceptions.HTTPClientError, exceptions.EndpointConnectionError):
         raise Failure(f"AWS could not be reached to {what}.") from None
     except exceptions.BotoCoreError as error:

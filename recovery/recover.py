@@ -21,12 +21,16 @@ from recovery.show import Screen
 
 _PAGES = 10
 """How many pages of the log are looked through for the first that are pending."""
-_BY_THEMSELVES = "they are tried again by themselves; --state pending sends them now"
+_BY_THEMSELVES = (
+    "they are tried again by themselves; --state pending sends them now, unless their receiver is left alone"
+)
 
 
 class State(StrEnum):
     EXPIRED = "expired"
     EXHAUSTED = "exhausted"
+    SUPPRESSED = "suppressed"
+    """Because the subscription was paused or disabled when the event came."""
     PENDING = "pending"
 
 
@@ -40,7 +44,9 @@ Since = Annotated[
 ]
 States = Annotated[
     list[State] | None,
-    typer.Option("--state", help="In which state; may be repeated. [default: expired, exhausted]"),
+    typer.Option(
+        "--state", help="In which state; may be repeated. [default: expired, exhausted, suppressed]"
+    ),
 ]
 PerSecond = Annotated[int, typer.Option(min=1, max=100, help="How many a second are sent at most.")]
 Cursor = Annotated[str | None, typer.Option(help="Go on from here, as an interrupted run has printed it.")]

@@ -200,8 +200,11 @@ def rotate_key(store_id: str, subscription_id: str) -> Response[str]:
 @app.post("/v1/stores/<store_id>/subscriptions/<subscription_id>/test")
 def send_sample(store_id: str, subscription_id: str) -> Response[str]:
     _allow(store_id)
-    subscription = wiring.subscription_keeper().get(store_id, subscription_id)
+    keeper = wiring.subscription_keeper()
+    subscription = keeper.get(store_id, subscription_id)
     outcome = wiring.sample_sender().send(subscription)
+    if outcome.delivered:
+        keeper.take_up(subscription)
     answer = SampleAnswer(
         delivered=outcome.delivered,
         status=outcome.status,

@@ -978,6 +978,16 @@ def test_a_sample_is_sent_whatever_a_subscription_asks_of_its_shoppers(
     assert len(Receiver.seen) == 1
 
 
+@pytest.mark.parametrize(("status", "is_failing"), [(200, False), (500, True)])
+def test_a_sample_that_is_delivered_ends_the_wait_for_a_probe(
+    receiver: str, call: Call, store: Store, status: int, is_failing: bool
+) -> None:
+    subscribed(f"{receiver}/{status}")
+    failing()
+    call("POST", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}/test")
+    assert bool(wiring.registry().subscriptions("my-store").circuits) is is_failing
+
+
 @pytest.mark.parametrize("status", [302, 404, 410, 500])
 def test_a_receivers_refusal_is_told_without_its_words(
     receiver: str, call: Call, store: Store, status: int

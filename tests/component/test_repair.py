@@ -497,6 +497,16 @@ def test_what_is_asked_for_is_recovered(
     assert [message.event_id for message, _ in sent] == [f"evt_{number}" for number in found]
 
 
+def test_what_came_while_the_subscription_was_stopped_is_recovered_and_what_was_held_back_is_not(
+    call: Call, sent: list[tuple[RetryMessage, int]], store: None
+) -> None:
+    for number, reason in enumerate(("paused", "cooldown", "disabled", "consent", "no_checkout")):
+        recorded(number, state=State.SUPPRESSED, reason=reason, attempts=0)
+    answer = call("POST", f"{SUBSCRIPTION}/recover", SINCE)
+    assert answer.body == {"looked_at": 2, "queued": 2, "next_cursor": None}
+    assert [message.event_id for message, _ in sent] == ["evt_2", "evt_0"]
+
+
 def test_a_checkout_is_recovered_once_however_many_of_its_events_failed(
     call: Call, sent: list[tuple[RetryMessage, int]], store: None
 ) -> None:
@@ -1318,22 +1328,22 @@ def capture(sqs: SQSClient) -> Capture:
     return keep
 
 
-def test_captured_requests_are_discarded_and_all_others_stay(
+def test_captured_requests_and_own_calls_are_discarded_and_all_others_stay(
     call: Call, capture: Capture, ingesting: list[Event], store: None, rejected: Queue
 ) -> None:
     for number in range(3):
         capture(f"c_{number}")
-    others = [json.dumps(kept("checkouts", own("c_9"))), f"no message, {PHONE}"]
-    for body in others:
+    others = [json.dumps(kept("flexype", own("c_9"))), f"no message, {PHONE}"]
+    for body in (*others, json.dumps(kept("orders", own("c_8")))):
         rejected.put(body)
     answer = call("POST", "/v1/dead-letters/rejected/requeue", {"discard_refused": True})
     assert answer.body == {
         "requeued": 0,
         "kept": 2,
         "failed": 0,
-        "discarded": 3,
+        "discarded": 4,
         "left": 2,
-        "detail": "2: not a captured request",
+        "detail": "2: a provider's request, or one that cannot be read",
     }
     assert sorted(rejected.bodies) == sorted(others)
     assert ingesting == []
@@ -1343,7 +1353,7 @@ def test_captured_requests_are_discarded_and_all_others_stay(
 def test_whatever_is_marked_refused_can_be_discarded(
     call: Call, store: None, rejected: Queue, mark: object
 ) -> None:
-    rejected.put(kept("checkouts", own("c_1"), refused=mark))
+    rejected.put(kept("flexype", own("c_1"), refused=mark))
     answer = call("POST", "/v1/dead-letters/rejected/requeue", {"discard_refused": True}).body
     assert (answer["discarded"], answer["left"]) == (1, 0)
     assert rejected.bodies == []

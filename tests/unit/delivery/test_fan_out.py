@@ -81,14 +81,16 @@ def test_every_subscription_that_wants_the_event_gets_it_and_it_is_recorded() ->
     }
 
 
-def test_a_paused_subscription_or_one_that_wants_other_events_gets_nothing() -> None:
+def test_a_stopped_subscription_gets_nothing_but_an_entry_and_one_that_wants_other_events_not_even_that() -> (
+    None
+):
     paused = replace(subscription("a"), paused=True)
     other = replace(subscription("b"), events=(EventType.ABANDONED,))
     disabled = replace(subscription("c"), disabled_reason="gone")
     world = World(paused, other, disabled)
     world(checkout())
     assert world.sent_to == []
-    assert world.log.records == {}
+    assert world.logged == {"a": ("suppressed", "paused"), "c": ("suppressed", "disabled")}
 
 
 def test_a_repeated_batch_sends_nothing_again() -> None:

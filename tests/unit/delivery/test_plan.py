@@ -59,8 +59,14 @@ def reasons(checkout: Checkout, *subscriptions: Subscription) -> dict[str, Suppr
 
 class TestWhoGetsAnEvent:
     def test_those_who_want_it(self) -> None:
+        assert reasons(written(EventType.RESUMED), WANTS_ALL, CASHFREES) == {"sub_1": None}
+
+    @pytest.mark.parametrize("kind", [EventType.RESUMED, EventType.ABANDONED])
+    def test_what_comes_for_one_that_is_stopped_is_planned_and_held_back(self, kind: EventType) -> None:
         paused = replace(WANTS_ALL, subscription_id="sub_5", paused=True)
-        assert reasons(written(EventType.RESUMED), WANTS_ALL, CASHFREES, paused) == {"sub_1": None}
+        disabled = replace(WANTS_ALL, subscription_id="sub_6", paused=True, disabled_reason="gone")
+        checkout = written(kind, Suppression.COOLDOWN)
+        assert reasons(checkout, paused, disabled) == {"sub_5": "paused", "sub_6": "disabled"}
 
     def test_each_in_the_words_of_its_contract(self) -> None:
         deliveries = plan(written(EventType.ABANDONED), [WANTS_ALL, CASHFREES])

@@ -73,7 +73,7 @@ def test_what_is_not_there_is_told_once(api: PlayedApi) -> None:
 def test_the_gateway_s_own_refusal_is_told_too(api: PlayedApi) -> None:
     api.play(STORE, answer({"message": "Forbidden"}, 403))
     result = run("stores", "show", "my-store")
-    assert result.stderr == "recovery: The token does not allow this (403): Forbidden\n"
+    assert result.stderr == "recovery: The token is unknown, or does not allow this (403): Forbidden\n"
 
 
 def test_an_api_that_is_older_than_the_command_is_told(api: PlayedApi) -> None:

@@ -77,7 +77,7 @@ class Unchanged(StrEnum):
 
 
 class Suppression(StrEnum):
-    """Why an abandonment is not told. The last two depend on the subscription, the others hold for all."""
+    """Why an abandonment is not told. The last four depend on the subscription, the others hold for all."""
 
     COMPLETED = "completed"
     """The shopper has bought."""
@@ -91,6 +91,10 @@ class Suppression(StrEnum):
     """The shopper has not agreed, or has refused, to be messaged."""
     MISSING_FIELD = "missing_field"
     """The subscription requires a detail that is not known."""
+    PAUSED = "paused"
+    """The subscription was paused when the event came: it holds for every event."""
+    DISABLED = "disabled"
+    """We had stopped sending to the subscription: the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,9 +59,10 @@ def delivery_id(event: Event, subscription_id: str) -> str:
 
 
 def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[Delivery]:
-    """Yields a delivery for each subscription that wants the event of the checkout's last write.
+    """Yields a delivery for each subscription that asked for the event of the checkout's last write.
 
-    One that is held back is planned too, and says why: it is recorded and not sent. An abandonment that
+    One that is held back is planned too, and says why: it is recorded and not sent, and what was held back
+    because the subscription was stopped can be recovered once it is not. An abandonment that
     nobody wanted when it was found started no cooldown: it is not for who wants it only now.
 
     Raises:
@@ -73,7 +74,7 @@ def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[
     if checkout.discarded and checkout.is_new:
         return  # nobody has heard of it: nobody has to hear that it is gone
     for subscription in subscriptions:
-        if subscription.wants(event.type):
+        if event.type in subscription.events:
             delivery = delivery_of(checkout, event, subscription)
             if delivery.suppressed or not delivery.is_abandonment or checkout.told_at == event.time:
                 yield delivery
@@ -94,7 +95,9 @@ def delivery_of(checkout: Checkout, event: Event, subscription: Subscription) ->
 
 
 def _suppression(checkout: Checkout, event: Event, subscription: Subscription) -> Suppression | None:
-    """Only what asks for a message is held back: the word that stops one is always told."""
+    """Of what could be sent only what asks for a message is held back: the word that stops one is told."""
+    if subscription.stopped:
+        return subscription.stopped
     if event.type is not EventType.ABANDONED:
         return None
     return checkout.suppressed or subscription.suppresses(checkout.details)

@@ -27,10 +27,13 @@ class _Providers(Mapping[str, Provider]):
 PROVIDERS: Mapping[str, Provider] = _Providers()
 """By the name in the path of the webhook's URL."""
 
+OWN_CALLS = ("checkouts", "orders")
+"""Ours, for stores without any of these."""
+
 
 def own_reader(call: str) -> Callable[[bytes], Notice] | None:
-    """Reads the bodies of our own calls, for stores without any of these; None of what is no call."""
-    if call not in ("checkouts", "orders"):
+    """Reads the bodies of our own calls; None of what is no call."""
+    if call not in OWN_CALLS:
         return None
     own = import_module(f"{__name__}.own")
     return cast("Callable[[bytes], Notice]", own.READERS[call])

@@ -9,6 +9,7 @@ from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.dead_letter_queues import Letter
 from checkout_recovery.delivery.plan import Delivery, plan
 from checkout_recovery.errors import BrokenRecord, Unavailable
+from checkout_recovery.providers import OWN_CALLS
 from checkout_recovery.queues import Purpose, RejectedRequest, RetryMessage, RetryQueue
 from checkout_recovery.repair.dead_letters import Fate, Treated
 from checkout_recovery.retake import Retake
@@ -24,7 +25,7 @@ UNREADABLE = "a checkout of the batch cannot be read"
 UNAVAILABLE = "a part of AWS that is needed did not answer"
 NOT_UNDERSTOOD = "still not understood"
 REFUSED = "not authentic when it came: it is never taken in"
-NOT_REFUSED = "not a captured request"
+NOT_DISCARDED = "a provider's request, or one that cannot be read"
 DISABLED = "its subscription is disabled: it has to be resumed first"
 PAUSED = "its subscription is paused: it has to be resumed first"
 
@@ -192,7 +193,10 @@ class Retaking:
 
 
 class Discarding:
-    """Requests that were captured: they have been looked at, and go. All others stay, also broken ones."""
+    """Requests that may go: those that were captured, and own calls, whose callers were told what is wrong.
+
+    A provider's stay, whose sender cannot put them right, and so do broken ones.
+    """
 
     at_once = 10
 
@@ -201,7 +205,7 @@ class Discarding:
 
     def __call__(self, letters: Sequence[Letter]) -> list[Treated]:
         return [
-            Treated(each, Fate.DISCARDED) if _is_refused(each) else Treated(each, Fate.KEPT, NOT_REFUSED)
+            Treated(each, Fate.DISCARDED) if _may_go(each) else Treated(each, Fate.KEPT, NOT_DISCARDED)
             for each in letters
         ]
 
@@ -213,11 +217,12 @@ def _store_of_request(letter: Letter) -> str | None:
         return None
 
 
-def _is_refused(letter: Letter) -> bool:
+def _may_go(letter: Letter) -> bool:
     try:
-        return RejectedRequest.read(letter.body).is_refused
+        kept = RejectedRequest.read(letter.body)
     except BrokenRecord:
         return False
+    return kept.is_refused or kept.source in OWN_CALLS
 
 
 def _why(subscription: Subscription) -> str:

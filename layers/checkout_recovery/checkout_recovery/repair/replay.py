@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 from checkout_recovery.checkout.event import EventType
+from checkout_recovery.checkout.lifecycle import Suppression
 from checkout_recovery.errors import Conflict, FieldError, MalformedRequest, NotFound, Unavailable
 from checkout_recovery.queues import Purpose, RetryMessage, RetryQueue
 from checkout_recovery.subscriptions.subscription import Subscription
@@ -41,7 +42,8 @@ class Wanted:
     """Of events from this time on."""
     until: datetime | None = None
     """And up to this time."""
-    states: tuple[State, ...] = FAILED
+    states: tuple[State, ...] = (*FAILED, State.SUPPRESSED)
+    """How they stand; of the suppressed only those that came while the subscription was stopped."""
     per_second: int = 10
     """How fast, over all calls that hand on the cursor."""
     cursor: str | None = None
@@ -110,10 +112,11 @@ class Replay:
             until=greatest_id(wanted.until) if wanted.until else "",
             cursor=position,
         )
+        records = [one for one in page.records if _can_be_recovered(one)]
         gap = timedelta(seconds=1) / wanted.per_second
         messages = [
             _message(record, Purpose.RECOVER, starts_at + at * gap)
-            for at, record in enumerate(_newest_of_each_checkout(page.records))
+            for at, record in enumerate(_newest_of_each_checkout(records))
         ]
         refused = self._retry_queue.send(messages, now) if messages else frozenset()
         done = list(takewhile(lambda record: record.delivery_id not in refused, page.records))
@@ -122,7 +125,16 @@ class Replay:
         ids = {record.delivery_id for record in done}
         queued = sum(message.delivery_id in ids for message in messages)
         ended_at = done[-1].delivery_id if refused else page.next_cursor
-        return Recovered(len(done), queued, _write_cursor(ended_at, starts_at + queued * gap))
+        return Recovered(
+            sum(one in records for one in done), queued, _write_cursor(ended_at, starts_at + queued * gap)
+        )
+
+
+def _can_be_recovered(record: DeliveryRecord) -> bool:
+    return record.state is not State.SUPPRESSED or record.reason in (
+        Suppression.PAUSED,
+        Suppression.DISABLED,
+    )
 
 
 def _refuse_if_stopped(subscription: Subscription) -> None:

@@ -304,7 +304,7 @@ class RequeueAnswer(Answer):
     failed: int
     """Broken, or something that they need was not there."""
     discarded: int = 0
-    """Captured requests that were deleted; 0 unless `discard_refused` was asked for."""
+    """Captured requests and own calls that were deleted; 0 unless `discard_refused` was asked for."""
     left: int
     """About how many messages the queue has now."""
     detail: str | None

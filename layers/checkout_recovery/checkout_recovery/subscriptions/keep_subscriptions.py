@@ -159,15 +159,19 @@ class SubscriptionKeeper:
         self._start_afresh(after, changes)
         return after
 
+    def take_up(self, subscription: Subscription) -> None:
+        """Closes a subscription's circuit: what failed before says nothing of its receiver any more."""
+        key = subscription.store_id, subscription.subscription_id
+        for circuit in self._registry.circuits([key]).values():
+            self._registry.close_circuit(circuit)
+
     def _start_afresh(self, subscription: Subscription, changes: Mapping[str, Any]) -> None:
         """Ends what the receiver or the rate before the change is to blame for.
 
         Also where nothing has changed: a change that died before this was done is finished by its repeat.
         """
-        key = subscription.store_id, subscription.subscription_id
         if "callback_url" in changes or changes.get("paused") is False:
-            for circuit in self._registry.circuits([key]).values():
-                self._registry.close_circuit(circuit)
+            self.take_up(subscription)
         if "rate_limit_per_second" in changes:
             self._registry.reset_turns(subscription.subscription_id)
 

@@ -109,11 +109,11 @@ class RecoverRequest(Request):
     """Of events from this time on: ISO 8601 with its offset."""
     until: Moment | None = None
     """And up to this time; until now by default."""
-    states: Annotated[list[Literal["expired", "exhausted", "pending"]], Field(min_length=1, max_length=3)] = [
-        "expired",
-        "exhausted",
-    ]
-    """Where they stand. Those that are ``pending`` wait for their next attempt, which this need not."""
+    states: Annotated[
+        list[Literal["expired", "exhausted", "suppressed", "pending"]], Field(min_length=1, max_length=4)
+    ] = ["expired", "exhausted", "suppressed"]
+    """Where they stand. Of the ``suppressed`` only what came while the subscription was paused or disabled;
+    those that are ``pending`` wait for their next attempt, which this need not."""
     per_second: int = Field(default=10, ge=1, le=100)
     """How many checkouts a second, over all calls that hand on the cursor."""
     cursor: RecoverCursor | None = None

@@ -69,7 +69,14 @@ class Subscription:
 
     def wants(self, event: EventType) -> bool:
         """Whether this event is to be sent to the subscriber."""
-        return event in self.events and not self.paused and self.disabled_reason is None
+        return event in self.events and self.stopped is None
+
+    @property
+    def stopped(self) -> Suppression | None:
+        """Why nothing is sent to the subscriber for now; None where it is."""
+        if self.disabled_reason is not None:
+            return Suppression.DISABLED
+        return Suppression.PAUSED if self.paused else None
 
     def suppresses(self, details: Details) -> Suppression | None:
         """Why the subscriber is not told of an abandonment that others may be told of; None where it is."""
