@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from checkout_recovery.checkout.snapshot import FUNNEL, Address, Cart, Details, Snapshot
+from checkout_recovery.checkout.snapshot import FUNNEL, Address, Cart, Details, Part, Snapshot
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours a provider's clock may be before its time is not believed."""
@@ -75,18 +75,28 @@ def _is_whole(told: Details) -> bool:
 
 def _flatten(details: Details) -> dict[str, Any]:
     """Every part that is told. A cart with lines tells also what it leaves out; a phone, also its country."""
-    parts = {name: value for name, value in details if value is not None and value != {}}
+    parts = _told_in(details)
     if _WHOLE_PHONE in parts:
         parts[_PHONE] = parts[_PHONE].bare()  # its country is that of the whole one
     elif _PHONE in parts and parts[_PHONE].is_whole:
         parts[_WHOLE_PHONE] = parts[_PHONE]
     address, cart = parts.pop("address", None), parts.pop("cart", None)
     if address is not None:
-        parts |= {_ADDRESS + name: value for name, value in address if value is not None and value != {}}
+        parts |= {_ADDRESS + name: value for name, value in _told_in(address).items()}
     if cart is not None:
         whole = cart.items is not None
-        parts |= {_CART + name: value for name, value in cart if whole or value not in _SAYS_NOTHING}
+        parts |= {
+            _CART + name: value for name, value in vars(cart).items() if whole or value not in _SAYS_NOTHING
+        }
     return parts
+
+
+def _told_in(part: Part) -> dict[str, Any]:
+    """The fields of a part that say anything."""
+    told = {name: value for name, value in vars(part).items() if value is not None}
+    if not part.extra:
+        del told["extra"]
+    return told
 
 
 def _unflatten(parts: Mapping[str, Any]) -> Details:

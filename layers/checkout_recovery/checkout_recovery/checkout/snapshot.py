@@ -51,7 +51,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
-    extra: ForeignObject = {}
+    extra: ForeignObject = Field(default_factory=dict)
     """What the provider sent here and nobody described, as it was sent."""
 
 
@@ -102,7 +102,7 @@ class Item(Part):
     """The line as payable."""
     single_variant: bool | None = None
     variant: Variant | None = None
-    properties: ForeignList = []
+    properties: ForeignList = Field(default_factory=list)
 
 
 class Cart(Part):
@@ -110,7 +110,7 @@ class Cart(Part):
 
     items: tuple[Item, ...] | None = None
     """None where a telling names no lines: what it says of totals then adds to the cart that is known."""
-    coupons: ForeignList = []
+    coupons: ForeignList = Field(default_factory=list)
     currency: str | None = None
     """ISO 4217; None where nobody said: never assumed."""
     discount: Decimal | None = None
@@ -148,7 +148,7 @@ class Attribution(Part):
     original_referer: str | None = None
     referer_host: str | None = None
     landing_page: str | None = None
-    utm: ForeignList = []
+    utm: ForeignList = Field(default_factory=list)
     """Key-value pairs of the landing page's URL, as given."""
     fbc: str | None = None
     fbp: str | None = None
