@@ -12,10 +12,8 @@ _AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,20})?", re.ASCII)
 
 def parse_amount(value: Any) -> Decimal | None:
     """Returns the amount, or None where `value` holds none (then the caller keeps the value as it is)."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | Decimal):
-        return Decimal(value)
+    if isinstance(value, (int, Decimal)):
+        return None if isinstance(value, bool) else Decimal(value)
     if isinstance(value, str) and _AMOUNT.fullmatch(value):
         return Decimal(value)
     return None
