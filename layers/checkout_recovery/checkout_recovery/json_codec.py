@@ -84,7 +84,7 @@ def parse(body: bytes) -> Any:
         raise JsonError("The body is not JSON.") from None
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         _check_depth(value)
-    if b"\\ud" in body or b"\\uD" in body:
+    if b"\\" in body and (b"\\ud" in body or b"\\uD" in body):
         _check_surrogates(value)
     return value
 
@@ -92,8 +92,10 @@ def parse(body: bytes) -> Any:
 def _check_depth(value: Any) -> None:
     level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 1):
-        members = (each.values() if isinstance(each, dict) else each for each in level)
-        level = [member for some in members for member in some if isinstance(member, (dict, list))]
+        members: list[Any] = []
+        for each in level:
+            members += each.values() if isinstance(each, dict) else each
+        level = [member for member in members if isinstance(member, (dict, list))]
         if not level:
             return
     raise JsonError("The body is nested too deeply.")

@@ -56,7 +56,10 @@ def digest_of(stamp: str) -> str:
 
 def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details, stamp: str) -> Merged:
     """Merges a telling into what is held, whose parts have the stamp `newest` unless `sources` names one."""
-    values, tells = _flatten(held), _flatten(told)
+    values = _flatten(held)
+    if stamp > newest and not values and _is_whole(told):
+        return Merged(told, {})  # the first telling
+    tells = _flatten(told)
     if stamp > newest and values.keys() <= tells.keys() and _is_whole(told):
         return Merged(told, {})  # the usual case: a newer telling that leaves nothing out
     stamps = {part: sources.get(part, newest) for part in values}
@@ -70,7 +73,13 @@ def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details,
 def _is_whole(told: Details) -> bool:
     """Whether a telling can stand as it is: no part in it is empty, and its phone lacks no country."""
     phone = told.phone
-    return told.address != _NO_ADDRESS and told.cart != _NO_CART and (phone is None or phone.is_whole)
+    has_empty_part = (
+        (told.address is not None
+        and vars(told.address) == vars(_NO_ADDRESS))
+        or (told.cart is not None
+        and vars(told.cart) == vars(_NO_CART))
+    )
+    return not has_empty_part and (phone is None or phone.is_whole)
 
 
 def _flatten(details: Details) -> dict[str, Any]:

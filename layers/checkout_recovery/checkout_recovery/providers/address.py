@@ -22,5 +22,5 @@ _ADDRESS: Layout = {name: (field, read_text) for field, names in _SPELLINGS.item
 
 def read_address(fields: Fields) -> Address | None:
     """Reads an address as far as it was typed; None where it says nothing."""
-    told = fields.all(_ADDRESS)
-    return Address(**told, extra=fields.left) if told or fields.left else None
+    told = fields.part(_ADDRESS)
+    return Address(**told) if told else None

@@ -5,10 +5,10 @@ from decimal import Context, Decimal
 from functools import reduce
 
 from checkout_recovery.checkout.money import parse_amount
-from checkout_recovery.checkout.snapshot import Item, Variant
 from checkout_recovery.providers.fields import (
     Fields,
     Layout,
+    Told,
     read_count,
     read_flag,
     read_identifier,
@@ -64,10 +64,10 @@ def lines_of(fields: Fields, name: str) -> list[Fields] | None:
     return lines
 
 
-def read_items(fields: Fields, name: str) -> tuple[Item, ...] | None:
-    """Reads the lines of a cart; None where there is no array of them."""
+def read_items(fields: Fields, name: str) -> list[Told] | None:
+    """Reads the lines of a cart, each as what it tells of an `Item`; None where there is no array of them."""
     lines = lines_of(fields, name)
-    return None if lines is None else tuple(_item(line) for line in lines)
+    return None if lines is None else [_item(line) for line in lines]
 
 
 def sum_of(amounts: Sequence[Decimal | None]) -> Decimal | None:
@@ -78,20 +78,18 @@ def sum_of(amounts: Sequence[Decimal | None]) -> Decimal | None:
     return reduce(_EXACT.add, known, Decimal(0))
 
 
-def line_total(item: Item) -> Decimal | None:
+def line_total(item: Told) -> Decimal | None:
     """What one line comes to, as told or else from price and quantity."""
-    if item.total_price is not None:
-        return item.total_price
-    if item.price is None or item.quantity is None:
-        return None
-    return _EXACT.multiply(item.price, item.quantity)
+    total: Decimal | None = item.get("total_price")
+    if total is None and "price" in item and "quantity" in item:
+        return _EXACT.multiply(item["price"], item["quantity"])
+    return total
 
 
-def _item(line: Fields) -> Item:
-    variant = _variant(line.object("variant"))
-    return Item.model_validate({**line.all(_ITEM), "variant": variant, "extra": line.left})
-
-
-def _variant(fields: Fields) -> Variant | None:
-    told = fields.all(_VARIANT)
-    return Variant(**told, extra=fields.left) if told or fields.left else None
+def _item(line: Fields) -> Told:
+    variant = line.object("variant")
+    told = line.all(_ITEM)
+    if of_variant := variant.part(_VARIANT):
+        told["variant"] = of_variant
+    told["extra"] = line.left
+    return told

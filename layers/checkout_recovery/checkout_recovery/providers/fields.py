@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from checkout_recovery.checkout.money import parse_amount
@@ -26,12 +25,16 @@ Layout = Mapping[str, tuple[str, Callable[[Any], Any]]]
 
 Of several members that may be one field, the first in the layout that can be read counts.
 """
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = {}
 _SAYS_NOTHING = (None, "")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 """No checkout is older. Zero times of other languages (year 1, 1970) mean that nobody set the field."""
 FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{7}")
+
+
+Told = dict[str, Any]
+"""What is told of a part, by its fields."""
 
 
 class Fields:
@@ -62,7 +65,15 @@ class Fields:
     def says_nothing(self) -> bool:
         return not (self.told or self.left)
 
-    def all(self, layout: Layout) -> dict[str, Any]:
+    def part(self, layout: Layout) -> Told | None:
+        """Reads an object that is a part of the domain and has this layout; None where it says nothing."""
+        told = self.all(layout)
+        if not (told or self.left):
+            return None
+        told["extra"] = self.left
+        return told
+
+    def all(self, layout: Layout) -> Told:
         """Takes the fields of a layout, those that are told, as `text` and the others take one."""
         left, told = self.left, {}
         for name, (field, read) in layout.items() if left else ():
@@ -113,9 +124,10 @@ class Fields:
         elements = self.array(name)
         if elements is None:
             return None
-        if strays := [element for element in elements if not isinstance(element, dict)]:
-            self.left[name] = strays
-        return [Fields(element) for element in elements if isinstance(element, dict)]
+        objects = [Fields(element) for element in elements if isinstance(element, dict)]
+        if len(objects) < len(elements):
+            self.left[name] = [element for element in elements if not isinstance(element, dict)]
+        return objects
 
     def peek(self, name: str) -> "Fields":
         """Reads in an object that stays here as a whole."""

@@ -174,19 +174,20 @@ def _cart(payload: Fields, *, adds_up: bool = False) -> Cart | None:
     if items is None and not coupons and discount is None and total is None:
         return None
     if adds_up and items is not None:
-        discount = sum_of([item.total_discount for item in items]) if discount is None else discount
+        discount = sum_of([item.get("total_discount") for item in items]) if discount is None else discount
         total = sum_of([line_total(item) for item in items]) if total is None else total
-    return Cart(items=items, coupons=coupons or [], discount=discount, total=total)
+    cart = {"items": items, "coupons": coupons or [], "discount": discount, "total": total}
+    return Cart.model_validate(cart)
 
 
 def _shop(store: Fields) -> Shop | None:
-    told = store.all(_SHOP)
-    return Shop(**told, extra=store.left) if told or store.left else None
+    told = store.part(_SHOP)
+    return Shop(**told) if told else None
 
 
 def _client(meta: Fields) -> Client | None:
-    told = meta.all(_CLIENT)
-    return Client(**told, extra=meta.left) if told or meta.left else None
+    told = meta.part(_CLIENT)
+    return Client(**told) if told else None
 
 
 def _attribution(payload: Fields) -> Attribution | None:
