@@ -18,7 +18,6 @@ CLOCK_SKEW = timedelta(minutes=5)
 _RANK = {stage: rank for rank, stage in enumerate(FUNNEL, start=1)}
 _PHONE, _WHOLE_PHONE, _ADDRESS, _CART = "phone", "whole_phone", "address.", "cart."
 _SAYS_NOTHING: tuple[Any, ...] = (None, {}, [])
-_NO_ADDRESS, _NO_CART = Address(), Cart()
 
 
 class Merged(NamedTuple):
@@ -72,14 +71,13 @@ def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details,
 
 def _is_whole(told: Details) -> bool:
     """Whether a telling can stand as it is: no part in it is empty, and its phone lacks no country."""
-    phone = told.phone
-    has_empty_part = (
-        (told.address is not None
-        and vars(told.address) == vars(_NO_ADDRESS))
-        or (told.cart is not None
-        and vars(told.cart) == vars(_NO_CART))
-    )
-    return not has_empty_part and (phone is None or phone.is_whole)
+    if _is_empty(told.address) or _is_empty(told.cart):
+        return False
+    return told.phone is None or told.phone.is_whole
+
+
+def _is_empty(part: Part | None) -> bool:
+    return part is not None and all(value in _SAYS_NOTHING for value in vars(part).values())
 
 
 def _flatten(details: Details) -> dict[str, Any]:

@@ -20,21 +20,20 @@ MAX_KEY_BYTES = 512
 """The longest id of a checkout. DynamoDB's sort keys hold 1,024 bytes."""
 
 _T = TypeVar("_T")
+Told = dict[str, Any]
+"""What is told of a part of the domain, by its fields."""
 Layout = Mapping[str, tuple[str, Callable[[Any], Any]]]
-"""How a part is told: by a member's name, the field that it is, and what reads it.
+"""How a part is told: by the name of a member, the field that it tells and what reads it.
 
-Of several members that may be one field, the first in the layout that can be read counts.
+Of several members that tell one field, the first in the layout that can be read counts; the others are kept.
 """
 _NOTHING: Mapping[str, Any] = {}
 _SAYS_NOTHING = (None, "")
+_NUMBERS = (int, Decimal)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 """No checkout is older. Zero times of other languages (year 1, 1970) mean that nobody set the field."""
 FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{7}")
-
-
-Told = dict[str, Any]
-"""What is told of a part, by its fields."""
 
 
 class Fields:
@@ -176,9 +175,7 @@ def refusal(field: str, message: str) -> MalformedRequest:
 def read_text(value: Any) -> str | None:
     if isinstance(value, str):
         return value if value and not value.isspace() else None
-    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
-        return str(value)
-    return None
+    return str(value) if type(value) in _NUMBERS else None
 
 
 def read_identifier(value: Any) -> str | None:

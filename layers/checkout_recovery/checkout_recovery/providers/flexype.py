@@ -7,12 +7,13 @@ currency, and neither says anything about consent.
 
 from datetime import datetime
 
-from checkout_recovery.checkout.snapshot import Attribution, Cart, Client, Details, Shop, Snapshot
+from checkout_recovery.checkout.snapshot import Details, Shop, Snapshot
 from checkout_recovery.providers.address import read_address
 from checkout_recovery.providers.cart import line_total, read_items, sum_of
 from checkout_recovery.providers.fields import (
     Fields,
     Layout,
+    Told,
     is_key,
     read_identifier,
     read_list,
@@ -70,8 +71,8 @@ def read(request: Request) -> Notice:
 
 
 def _read_2025_09(body: Fields, event_id: str | None) -> Notice:
-    named = body.all(_SHOP_2025_09)
-    shop = Shop(**named) if named else None
+    told = body.all(_SHOP_2025_09)
+    shop = Shop(**told) if told else None
     event_id = _event_id(body, "webhook_id", event_id)
     cart = _cart(body)
     return Notice(names_of(shop), (_snapshot(body, "checkout_url", shop, cart, event_id),))
@@ -83,7 +84,8 @@ def _read_2026_05(body: Fields, event_id: str | None) -> Notice:
     payload = body.object("payload")
     if payload.says_nothing:
         raise refusal("payload", "must be an object with members")
-    shop = _shop(body.object("store"))
+    told = body.object("store").part(_SHOP)
+    shop = Shop(**told) if told else None
     event_id = _event_id(body, "event_id", event_id)
     event_time = body.time("event_time")
     payload.keep(_free_name(payload, "envelope"), body)
@@ -99,7 +101,7 @@ def _snapshot(
     payload: Fields,
     url_field: str,
     shop: Shop | None,
-    cart: Cart | None,
+    cart: Told | None,
     event_id: str | None,
     event_time: datetime | None = None,
 ) -> Snapshot:
@@ -118,22 +120,22 @@ def _snapshot(
 
 
 def _details(
-    payload: Fields, shop: Shop | None, cart: Cart | None, stage: str | None, checkout_url: str | None
+    payload: Fields, shop: Shop | None, cart: Told | None, stage: str | None, checkout_url: str | None
 ) -> Details:
     user = payload.object("user")
     address = user.object("address")
-    return Details(
-        **user.all(_USER),
-        phone=read_phone(user, number=("phone", "phone_no"), international="phone_with_dial_code"),
-        address=read_address(address),
-        cart=cart,
-        stage=stage,
-        checkout_url=checkout_url,
-        shop=shop,
-        client=_client(payload.object("client_meta")),
-        attribution=_attribution(payload),
-        extra=payload.rest(user=user),
-    )
+    told = user.all(_USER) | {
+        "phone": read_phone(user, number=("phone", "phone_no"), international="phone_with_dial_code"),
+        "address": read_address(address),
+        "cart": cart,
+        "stage": stage,
+        "checkout_url": checkout_url,
+        "shop": shop,
+        "client": payload.object("client_meta").part(_CLIENT),
+        "attribution": _attribution(payload),
+        "extra": payload.rest(user=user),
+    }
+    return Details.model_validate(told)
 
 
 def _event_id(body: Fields, name: str, header: str | None) -> str | None:
@@ -166,7 +168,7 @@ def _last_segment(url: str) -> str:
     return next((segment for segment in reversed(path.split("/")[1:]) if segment), "")
 
 
-def _cart(payload: Fields, *, adds_up: bool = False) -> Cart | None:
+def _cart(payload: Fields, *, adds_up: bool = False) -> Told | None:
     """Reads the cart. Where it has no totals its lines may be added up: 2026-05 documents none."""
     items = read_items(payload, "cart_items")
     coupons = payload.array("coupons")
@@ -176,21 +178,10 @@ def _cart(payload: Fields, *, adds_up: bool = False) -> Cart | None:
     if adds_up and items is not None:
         discount = sum_of([item.get("total_discount") for item in items]) if discount is None else discount
         total = sum_of([line_total(item) for item in items]) if total is None else total
-    cart = {"items": items, "coupons": coupons or [], "discount": discount, "total": total}
-    return Cart.model_validate(cart)
+    return {"items": items, "coupons": coupons or [], "discount": discount, "total": total}
 
 
-def _shop(store: Fields) -> Shop | None:
-    told = store.part(_SHOP)
-    return Shop(**told) if told else None
-
-
-def _client(meta: Fields) -> Client | None:
-    told = meta.part(_CLIENT)
-    return Client(**told) if told else None
-
-
-def _attribution(payload: Fields) -> Attribution | None:
+def _attribution(payload: Fields) -> Told | None:
     """Reads ``metadata`` and ``analytics``; Facebook's ids stand in ``analytics`` or in its ``fb``."""
     metadata, analytics = payload.object("metadata"), payload.object("analytics")
     facebook = analytics.object("fb")
@@ -199,4 +190,4 @@ def _attribution(payload: Fields) -> Attribution | None:
     told["fbp"] = facebook.text("fbp") or analytics.text("fbp")
     analytics.keep("fb", facebook)
     told["extra"] = Fields().rest(analytics=analytics, metadata=metadata)
-    return Attribution(**told) if any(told.values()) else None
+    return told if any(told.values()) else None
