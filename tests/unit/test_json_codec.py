@@ -91,6 +91,17 @@ def test_an_absurd_number_is_refused(number: str) -> None:
         parse(b'{"price":%s}' % number.encode())
 
 
+@pytest.mark.parametrize("number", ["9" * 40, "-" + "9" * 39])
+def test_the_longest_number_is_read_and_a_longer_one_is_not(number: str) -> None:
+    assert parse(number.encode()) == int(number)
+    with pytest.raises(JsonError, match="too many digits"):
+        parse(f"[1,{number}9]".encode())
+
+
+def test_digits_in_a_text_are_no_number() -> None:
+    assert parse(b'["%s",1]' % (b"7" * 50)) == ["7" * 50, 1]
+
+
 @pytest.mark.parametrize(
     "literal", [b'"\\ud83d"', b'"\\ude00\\ud83d"', b'"\xf0\x9f\x98\x80 \\udc00"', b'{"\\ud83d":1}']
 )

@@ -123,7 +123,7 @@ class Checkout(BaseModel):
     details: Details = Field(default_factory=lambda: NOTHING)
     newest: str = ""
     """The stamp of the newest telling (see `merge`)."""
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default_factory=dict)
     seen: str = ""
     """Marks of the events already applied, newest last."""
     discarded: bool = False
@@ -412,6 +412,8 @@ class Checkout(BaseModel):
         return at is not None and heard is not None and max(heard, now - CLOCK_SKEW) < at
 
     def _has_seen(self, mark: str) -> bool:
+        if mark not in self.seen:
+            return False
         marks = (self.seen[at : at + _MARK_CHARS] for at in range(0, len(self.seen), _MARK_CHARS))
         return mark in marks
 

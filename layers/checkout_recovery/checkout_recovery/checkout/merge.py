@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from checkout_recovery.checkout.snapshot import FUNNEL, Address, Cart, Details, Snapshot
+from checkout_recovery.checkout.snapshot import FUNNEL, Address, Cart, Details, Part, Snapshot
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours a provider's clock may be before its time is not believed."""
@@ -18,7 +18,6 @@ CLOCK_SKEW = timedelta(minutes=5)
 _RANK = {stage: rank for rank, stage in enumerate(FUNNEL, start=1)}
 _PHONE, _WHOLE_PHONE, _ADDRESS, _CART = "phone", "whole_phone", "address.", "cart."
 _SAYS_NOTHING: tuple[Any, ...] = (None, {}, [])
-_NO_ADDRESS, _NO_CART = Address(), Cart()
 
 
 class Merged(NamedTuple):
@@ -56,7 +55,10 @@ def digest_of(stamp: str) -> str:
 
 def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details, stamp: str) -> Merged:
     """Merges a telling into what is held, whose parts have the stamp `newest` unless `sources` names one."""
-    values, tells = _flatten(held), _flatten(told)
+    values = _flatten(held)
+    if stamp > newest and not values and _is_whole(told):
+        return Merged(told, {})  # the first telling
+    tells = _flatten(told)
     if stamp > newest and values.keys() <= tells.keys() and _is_whole(told):
         return Merged(told, {})  # the usual case: a newer telling that leaves nothing out
     stamps = {part: sources.get(part, newest) for part in values}
@@ -69,24 +71,39 @@ def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details,
 
 def _is_whole(told: Details) -> bool:
     """Whether a telling can stand as it is: no part in it is empty, and its phone lacks no country."""
-    phone = told.phone
-    return told.address != _NO_ADDRESS and told.cart != _NO_CART and (phone is None or phone.is_whole)
+    if _is_empty(told.address) or _is_empty(told.cart):
+        return False
+    return told.phone is None or told.phone.is_whole
+
+
+def _is_empty(part: Part | None) -> bool:
+    return part is not None and all(value in _SAYS_NOTHING for value in vars(part).values())
 
 
 def _flatten(details: Details) -> dict[str, Any]:
     """Every part that is told. A cart with lines tells also what it leaves out; a phone, also its country."""
-    parts = {name: value for name, value in details if value is not None and value != {}}
+    parts = _told_in(details)
     if _WHOLE_PHONE in parts:
         parts[_PHONE] = parts[_PHONE].bare()  # its country is that of the whole one
     elif _PHONE in parts and parts[_PHONE].is_whole:
         parts[_WHOLE_PHONE] = parts[_PHONE]
     address, cart = parts.pop("address", None), parts.pop("cart", None)
     if address is not None:
-        parts |= {_ADDRESS + name: value for name, value in address if value is not None and value != {}}
+        parts |= {_ADDRESS + name: value for name, value in _told_in(address).items()}
     if cart is not None:
         whole = cart.items is not None
-        parts |= {_CART + name: value for name, value in cart if whole or value not in _SAYS_NOTHING}
+        parts |= {
+            _CART + name: value for name, value in vars(cart).items() if whole or value not in _SAYS_NOTHING
+        }
     return parts
+
+
+def _told_in(part: Part) -> dict[str, Any]:
+    """The fields of a part that say anything."""
+    told = {name: value for name, value in vars(part).items() if value is not None}
+    if not part.extra:
+        del told["extra"]
+    return told
 
 
 def _unflatten(parts: Mapping[str, Any]) -> Details:

@@ -1,6 +1,7 @@
 """Checkout providers, an adapter each: what proves a request, and how it reads as snapshots."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from typing import cast
 
@@ -15,13 +16,18 @@ class _Providers(Mapping[str, Provider]):
     def __getitem__(self, name: str) -> Provider:
         if name not in self._NAMES:
             raise KeyError(name)
-        return cast("Provider", import_module(f"{__name__}.{name}"))
+        return _imported(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._NAMES)
 
     def __len__(self) -> int:
         return len(self._NAMES)
+
+
+@cache
+def _imported(name: str) -> Provider:
+    return cast("Provider", import_module(f"{__name__}.{name}"))
 
 
 PROVIDERS: Mapping[str, Provider] = _Providers()

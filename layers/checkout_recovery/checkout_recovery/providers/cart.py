@@ -1,17 +1,53 @@
 """Cart lines in the names that FlexyPe gave them and that our own layouts took over."""
 
 from collections.abc import Sequence
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal
+from functools import reduce
 
-from checkout_recovery.checkout.snapshot import Item, Variant
-from checkout_recovery.providers.fields import Fields, refusal
+from checkout_recovery.checkout.money import parse_amount
+from checkout_recovery.providers.fields import (
+    Fields,
+    Layout,
+    Told,
+    read_count,
+    read_flag,
+    read_identifier,
+    read_list,
+    read_text,
+    refusal,
+)
 
-_EXACT_DIGITS = 100
+_EXACT = Context(prec=100)
 """No product or sum of amounts that can be read is rounded."""
 
 
 MAX_LINES = 1000
 """How many lines a cart may have: each becomes a dozen members in what is sent on."""
+
+
+_ITEM: Layout = {
+    "product_id": ("product_id", read_identifier),
+    "variant_id": ("variant_id", read_identifier),
+    "title": ("title", read_text),
+    "handle": ("handle", read_text),
+    "image": ("image_url", read_text),
+    "image_url": ("image_url", read_text),
+    "quantity": ("quantity", read_count),
+    "grams": ("grams", parse_amount),
+    "price": ("price", parse_amount),
+    "discount": ("discount", parse_amount),
+    "total_discount": ("total_discount", parse_amount),
+    "sub_total_price": ("sub_total_price", parse_amount),
+    "total_price": ("total_price", parse_amount),
+    "single_variant": ("single_variant", read_flag),
+    "properties": ("properties", read_list),
+}
+_VARIANT: Layout = {
+    "variant_id": ("variant_id", read_identifier),
+    "title": ("title", read_text),
+    "price": ("price", parse_amount),
+    "compare_at_price": ("compare_at_price", parse_amount),
+}
 
 
 def lines_of(fields: Fields, name: str) -> list[Fields] | None:
@@ -28,10 +64,10 @@ def lines_of(fields: Fields, name: str) -> list[Fields] | None:
     return lines
 
 
-def read_items(fields: Fields, name: str) -> tuple[Item, ...] | None:
-    """Reads the lines of a cart; None where there is no array of them."""
+def read_items(fields: Fields, name: str) -> list[Told] | None:
+    """Reads the lines of a cart, each as what it tells of an `Item`; None where there is no array of them."""
     lines = lines_of(fields, name)
-    return None if lines is None else tuple(_item(line) for line in lines)
+    return None if lines is None else [_item(line) for line in lines]
 
 
 def sum_of(amounts: Sequence[Decimal | None]) -> Decimal | None:
@@ -39,48 +75,21 @@ def sum_of(amounts: Sequence[Decimal | None]) -> Decimal | None:
     known = [amount for amount in amounts if amount is not None]
     if not known or len(known) < len(amounts):
         return None
-    with localcontext(prec=_EXACT_DIGITS):
-        return sum(known, Decimal(0))
+    return reduce(_EXACT.add, known, Decimal(0))
 
 
-def line_total(item: Item) -> Decimal | None:
+def line_total(item: Told) -> Decimal | None:
     """What one line comes to, as told or else from price and quantity."""
-    if item.total_price is not None:
-        return item.total_price
-    if item.price is None or item.quantity is None:
-        return None
-    with localcontext(prec=_EXACT_DIGITS):
-        return item.price * item.quantity
+    total: Decimal | None = item.get("total_price")
+    if total is None and "price" in item and "quantity" in item:
+        return _EXACT.multiply(item["price"], item["quantity"])
+    return total
 
 
-def _item(line: Fields) -> Item:
-    variant = _variant(line.object("variant"))
-    return Item(
-        product_id=line.identifier("product_id"),
-        variant_id=line.identifier("variant_id"),
-        title=line.text("title"),
-        handle=line.text("handle"),
-        image_url=line.text("image", "image_url"),
-        quantity=line.count("quantity"),
-        grams=line.amount("grams"),
-        price=line.amount("price"),
-        discount=line.amount("discount"),
-        total_discount=line.amount("total_discount"),
-        sub_total_price=line.amount("sub_total_price"),
-        total_price=line.amount("total_price"),
-        single_variant=line.flag("single_variant"),
-        variant=variant,
-        properties=line.array("properties") or [],
-        extra=line.left,
-    )
-
-
-def _variant(fields: Fields) -> Variant | None:
-    variant = Variant(
-        variant_id=fields.identifier("variant_id"),
-        title=fields.text("title"),
-        price=fields.amount("price"),
-        compare_at_price=fields.amount("compare_at_price"),
-        extra=fields.left,
-    )
-    return None if fields.says_nothing else variant
+def _item(line: Fields) -> Told:
+    variant = line.object("variant")
+    told = line.all(_ITEM)
+    if of_variant := variant.part(_VARIANT):
+        told["variant"] = of_variant
+    told["extra"] = line.left
+    return told

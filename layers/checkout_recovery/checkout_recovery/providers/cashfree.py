@@ -80,12 +80,12 @@ def _shop(store: Fields, store_url: str | None) -> Shop:
 
 
 def _cart(fields: Fields) -> Cart | None:
-    cart = Cart(
-        items=read_items(fields, "items"),
-        coupons=fields.array("coupons") or [],
-        currency=fields.text("currency"),
-        discount=fields.amount("discount"),
-        total=fields.amount("total"),
-        extra=fields.left,
-    )
-    return None if fields.says_nothing else cart
+    cart = {
+        "items": read_items(fields, "items"),
+        "coupons": fields.array("coupons") or [],
+        "currency": fields.text("currency"),
+        "discount": fields.amount("discount"),
+        "total": fields.amount("total"),
+        "extra": fields.left,
+    }
+    return None if fields.says_nothing else Cart.model_validate(cart)

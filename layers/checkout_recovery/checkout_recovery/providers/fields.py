@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from checkout_recovery.checkout.money import parse_amount
@@ -21,7 +20,16 @@ MAX_KEY_BYTES = 512
 """The longest id of a checkout. DynamoDB's sort keys hold 1,024 bytes."""
 
 _T = TypeVar("_T")
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+Told = dict[str, Any]
+"""What is told of a part of the domain, by its fields."""
+Layout = Mapping[str, tuple[str, Callable[[Any], Any]]]
+"""How a part is told: by the name of a member, the field that it tells and what reads it.
+
+Of several members that tell one field, the first in the layout that can be read counts; the others are kept.
+"""
+_NOTHING: Mapping[str, Any] = {}
+_SAYS_NOTHING = (None, "")
+_NUMBERS = (int, Decimal)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 """No checkout is older. Zero times of other languages (year 1, 1970) mean that nobody set the field."""
@@ -56,9 +64,30 @@ class Fields:
     def says_nothing(self) -> bool:
         return not (self.told or self.left)
 
+    def part(self, layout: Layout) -> Told | None:
+        """Reads an object that is a part of the domain and has this layout; None where it says nothing."""
+        told = self.all(layout)
+        if not (told or self.left):
+            return None
+        told["extra"] = self.left
+        return told
+
+    def all(self, layout: Layout) -> Told:
+        """Takes the fields of a layout, those that are told, as `text` and the others take one."""
+        left, told = self.left, {}
+        for name, (field, read) in layout.items() if left else ():
+            if name in left and field not in told:
+                if (known := read(left[name])) is not None:
+                    told[field] = known
+                    del left[name]
+                elif left[name] in _SAYS_NOTHING:
+                    del left[name]
+        self.told = self.told or bool(told)
+        return told
+
     def text(self, *names: str) -> str | None:
         """Takes a text as it stands; a number becomes the text that it was written as."""
-        return self._take(_text, names)
+        return self._take(read_text, names)
 
     def identifier(self, *names: str) -> str | None:
         """Takes an id: a text, or an integer of any size."""
@@ -68,10 +97,10 @@ class Fields:
         return self._take(parse_amount, names)
 
     def count(self, *names: str) -> int | None:
-        return self._take(_count, names)
+        return self._take(read_count, names)
 
     def flag(self, *names: str) -> bool | None:
-        return self._take(_flag, names)
+        return self._take(read_flag, names)
 
     def time(self, *names: str) -> datetime | None:
         """Takes a moment; where it is finer than a `datetime` can be, the text also stays."""
@@ -83,7 +112,7 @@ class Fields:
         return None
 
     def array(self, name: str) -> list[Any] | None:
-        return self._take(_list, (name,))
+        return self._take(read_list, (name,))
 
     def object(self, *names: str) -> "Fields":
         """Takes an object out; without one, there is nothing to read in it."""
@@ -94,9 +123,10 @@ class Fields:
         elements = self.array(name)
         if elements is None:
             return None
-        if strays := [element for element in elements if not isinstance(element, dict)]:
-            self.left[name] = strays
-        return [Fields(element) for element in elements if isinstance(element, dict)]
+        objects = [Fields(element) for element in elements if isinstance(element, dict)]
+        if len(objects) < len(elements):
+            self.left[name] = [element for element in elements if not isinstance(element, dict)]
+        return objects
 
     def peek(self, name: str) -> "Fields":
         """Reads in an object that stays here as a whole."""
@@ -122,15 +152,13 @@ class Fields:
     def _take(self, read: Callable[[Any], _T | None], names: tuple[str, ...]) -> _T | None:
         left = self.left
         for name in names:
-            if name not in left:
-                continue
-            value = left[name]
-            if value is None or value == "":
-                del left[name]
-            elif (known := read(value)) is not None:
-                del left[name]
-                self.told = True
-                return known
+            if name in left:
+                if (known := read(left[name])) is not None:
+                    del left[name]
+                    self.told = True
+                    return known
+                if left[name] in _SAYS_NOTHING:
+                    del left[name]
         return None
 
 
@@ -144,19 +172,17 @@ def refusal(field: str, message: str) -> MalformedRequest:
     return MalformedRequest("The request was not understood.", [FieldError(field, message)])
 
 
-def _text(value: Any) -> str | None:
+def read_text(value: Any) -> str | None:
     if isinstance(value, str):
-        return None if value.isspace() else value
-    if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return str(value)
-    return None
+        return value if value and not value.isspace() else None
+    return str(value) if type(value) in _NUMBERS else None
 
 
 def read_identifier(value: Any) -> str | None:
-    return None if isinstance(value, Decimal) else _text(value)
+    return None if isinstance(value, Decimal) else read_text(value)
 
 
-def _count(value: Any) -> int | None:
+def read_count(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -171,8 +197,10 @@ def _count(value: Any) -> int | None:
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 
-def _flag(value: Any) -> bool | None:
-    return _FLAGS.get(str(value).lower()) if isinstance(value, bool | int | str) else None
+def read_flag(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return _FLAGS.get(str(value).lower()) if isinstance(value, (int, str)) else None
 
 
 def read_time(value: Any) -> datetime | None:
@@ -202,7 +230,7 @@ def _from_epoch(number: Any) -> datetime | None:
     return None
 
 
-def _list(value: Any) -> list[Any] | None:
+def read_list(value: Any) -> list[Any] | None:
     return value if isinstance(value, list) else None
 
 

@@ -7,10 +7,19 @@ currency, and neither says anything about consent.
 
 from datetime import datetime
 
-from checkout_recovery.checkout.snapshot import Attribution, Cart, Client, Details, Item, Shop, Snapshot
+from checkout_recovery.checkout.snapshot import Details, Shop, Snapshot
 from checkout_recovery.providers.address import read_address
 from checkout_recovery.providers.cart import line_total, read_items, sum_of
-from checkout_recovery.providers.fields import Fields, is_key, refusal
+from checkout_recovery.providers.fields import (
+    Fields,
+    Layout,
+    Told,
+    is_key,
+    read_identifier,
+    read_list,
+    read_text,
+    refusal,
+)
 from checkout_recovery.providers.phone import read_phone
 from checkout_recovery.providers.provider import Credentials, Notice, Request
 from checkout_recovery.providers.shop import names_of
@@ -18,7 +27,33 @@ from checkout_recovery.signing import equal
 
 EVENT_TYPE = "ACR_CHECKOUT"
 COMPLETED = "COMPLETED"
-_NO_SHOP, _NO_ATTRIBUTION = Shop(), Attribution()
+
+_SHOP: Layout = {
+    "id": ("id", read_identifier),
+    "name": ("name", read_text),
+    "shopify_domain": ("shopify_domain", read_text),
+    "main_domain": ("link", read_text),
+}
+_SHOP_2025_09: Layout = {"shopify_domain": ("shopify_domain", read_text), "store_link": ("link", read_text)}
+_USER: Layout = {
+    "email": ("email", read_text),
+    "name": ("name", read_text),
+    "full_name": ("name", read_text),
+    "first_name": ("first_name", read_text),
+    "last_name": ("last_name", read_text),
+}
+_CLIENT: Layout = {
+    "client_ip": ("ip", read_text),
+    "http_referer": ("referer", read_text),
+    "user_agent": ("user_agent", read_text),
+    "browser_fingerprint": ("fingerprint", read_text),
+}
+_VISIT: Layout = {
+    "orig_referer": ("original_referer", read_text),
+    "referer_host": ("referer_host", read_text),
+    "landing_page": ("landing_page", read_text),
+    "utm": ("utm", read_list),
+}
 
 
 def is_authentic(request: Request, credentials: Credentials) -> bool:
@@ -36,9 +71,10 @@ def read(request: Request) -> Notice:
 
 
 def _read_2025_09(body: Fields, event_id: str | None) -> Notice:
-    shop = Shop(shopify_domain=body.text("shopify_domain"), link=body.text("store_link"))
+    told = body.all(_SHOP_2025_09)
+    shop = Shop(**told) if told else None
     event_id = _event_id(body, "webhook_id", event_id)
-    cart = _cart(body, read_items(body, "cart_items"))
+    cart = _cart(body)
     return Notice(names_of(shop), (_snapshot(body, "checkout_url", shop, cart, event_id),))
 
 
@@ -48,11 +84,12 @@ def _read_2026_05(body: Fields, event_id: str | None) -> Notice:
     payload = body.object("payload")
     if payload.says_nothing:
         raise refusal("payload", "must be an object with members")
-    shop = _shop(body.object("store"))
+    told = body.object("store").part(_SHOP)
+    shop = Shop(**told) if told else None
     event_id = _event_id(body, "event_id", event_id)
     event_time = body.time("event_time")
     payload.keep(_free_name(payload, "envelope"), body)
-    cart = _with_sums(_cart(payload, read_items(payload, "cart_items")))
+    cart = _cart(payload, adds_up=True)
     snapshot = _snapshot(payload, "payload.checkout_url", shop, cart, event_id, event_time)
     return Notice(names_of(shop), (snapshot,))
 
@@ -63,8 +100,8 @@ _READERS = {"2025-09": _read_2025_09, "2026-05": _read_2026_05}
 def _snapshot(
     payload: Fields,
     url_field: str,
-    shop: Shop,
-    cart: Cart | None,
+    shop: Shop | None,
+    cart: Told | None,
     event_id: str | None,
     event_time: datetime | None = None,
 ) -> Snapshot:
@@ -83,25 +120,22 @@ def _snapshot(
 
 
 def _details(
-    payload: Fields, shop: Shop, cart: Cart | None, stage: str | None, checkout_url: str | None
+    payload: Fields, shop: Shop | None, cart: Told | None, stage: str | None, checkout_url: str | None
 ) -> Details:
     user = payload.object("user")
     address = user.object("address")
-    return Details(
-        phone=read_phone(user, number=("phone", "phone_no"), international="phone_with_dial_code"),
-        email=user.text("email"),
-        name=user.text("name", "full_name"),
-        first_name=user.text("first_name"),
-        last_name=user.text("last_name"),
-        address=read_address(address),
-        cart=cart,
-        stage=stage,
-        checkout_url=checkout_url,
-        shop=shop if shop != _NO_SHOP else None,
-        client=_client(payload.object("client_meta")),
-        attribution=_attribution(payload),
-        extra=payload.rest(user=user),
-    )
+    told = user.all(_USER) | {
+        "phone": read_phone(user, number=("phone", "phone_no"), international="phone_with_dial_code"),
+        "address": read_address(address),
+        "cart": cart,
+        "stage": stage,
+        "checkout_url": checkout_url,
+        "shop": shop,
+        "client": payload.object("client_meta").part(_CLIENT),
+        "attribution": _attribution(payload),
+        "extra": payload.rest(user=user),
+    }
+    return Details.model_validate(told)
 
 
 def _event_id(body: Fields, name: str, header: str | None) -> str | None:
@@ -134,57 +168,26 @@ def _last_segment(url: str) -> str:
     return next((segment for segment in reversed(path.split("/")[1:]) if segment), "")
 
 
-def _cart(payload: Fields, items: tuple[Item, ...] | None) -> Cart | None:
+def _cart(payload: Fields, *, adds_up: bool = False) -> Told | None:
+    """Reads the cart. Where it has no totals its lines may be added up: 2026-05 documents none."""
+    items = read_items(payload, "cart_items")
     coupons = payload.array("coupons")
     discount, total = payload.amount("discount"), payload.amount("total_payable")
     if items is None and not coupons and discount is None and total is None:
         return None
-    return Cart(items=items, coupons=coupons or [], discount=discount, total=total)
+    if adds_up and items is not None:
+        discount = sum_of([item.get("total_discount") for item in items]) if discount is None else discount
+        total = sum_of([line_total(item) for item in items]) if total is None else total
+    return {"items": items, "coupons": coupons or [], "discount": discount, "total": total}
 
 
-def _with_sums(cart: Cart | None) -> Cart | None:
-    """Adds the lines up where the cart has no totals: 2026-05 documents none."""
-    if cart is None or cart.items is None:
-        return cart
-    sums = {
-        "discount": sum_of([item.total_discount for item in cart.items]),
-        "total": sum_of([line_total(item) for item in cart.items]),
-    }
-    return cart.model_copy(update={name: sums[name] for name in sums if getattr(cart, name) is None})
-
-
-def _shop(store: Fields) -> Shop:
-    return Shop(
-        id=store.identifier("id"),
-        name=store.text("name"),
-        shopify_domain=store.text("shopify_domain"),
-        link=store.text("main_domain"),
-        extra=store.left,
-    )
-
-
-def _client(meta: Fields) -> Client | None:
-    client = Client(
-        ip=meta.text("client_ip"),
-        referer=meta.text("http_referer"),
-        user_agent=meta.text("user_agent"),
-        fingerprint=meta.text("browser_fingerprint"),
-        extra=meta.left,
-    )
-    return None if meta.says_nothing else client
-
-
-def _attribution(payload: Fields) -> Attribution | None:
+def _attribution(payload: Fields) -> Told | None:
     """Reads ``metadata`` and ``analytics``; Facebook's ids stand in ``analytics`` or in its ``fb``."""
     metadata, analytics = payload.object("metadata"), payload.object("analytics")
     facebook = analytics.object("fb")
-    attribution = Attribution(
-        original_referer=metadata.text("orig_referer"),
-        referer_host=metadata.text("referer_host"),
-        landing_page=metadata.text("landing_page"),
-        utm=metadata.array("utm") or [],
-        fbc=facebook.text("fbc") or analytics.text("fbc"),
-        fbp=facebook.text("fbp") or analytics.text("fbp"),
-        extra=Fields().rest(analytics=Fields(analytics.rest(fb=facebook)), metadata=metadata),
-    )
-    return attribution if attribution != _NO_ATTRIBUTION else None
+    told = metadata.all(_VISIT)
+    told["fbc"] = facebook.text("fbc") or analytics.text("fbc")
+    told["fbp"] = facebook.text("fbp") or analytics.text("fbp")
+    analytics.keep("fb", facebook)
+    told["extra"] = Fields().rest(analytics=analytics, metadata=metadata)
+    return told if any(told.values()) else None

@@ -1,0 +1,22 @@
+from decimal import Decimal
+
+from hypothesis import given
+
+from checkout_recovery.checkout.phone import Phone
+from checkout_recovery.checkout.snapshot import Cart, Item, Snapshot
+from tests.unit.checkout.tellings import START, snapshots, telling
+
+
+def test_a_digest_stays_what_it_was_because_checkouts_remember_it() -> None:
+    snapshot = telling(
+        START,
+        phone=Phone.of("9876543210", "91"),
+        cart=Cart(items=(Item(title="Shirt", price=Decimal("999.00"), properties=[Decimal("1.50")]),)),
+        extra={"tier": Decimal("1.50")},
+    )
+    assert snapshot.digest() == "56a30e42a6e1"
+
+
+@given(snapshots)
+def test_what_a_snapshot_leaves_out_when_empty_are_its_defaults(snapshot: Snapshot) -> None:
+    assert snapshot.model_dump_json(exclude_none=True) == snapshot.model_dump_json(exclude_defaults=True)
