@@ -14,9 +14,9 @@ from checkout_recovery import wiring
 
 _SHARDS_A_RUN = 8
 """The default number of shards needs one run; with more, see docs/scale.md."""
-_RESERVE_MILLISECONDS = 10_000
+_RESERVE_MILLISECONDS = 15_000
 """What the checkout at hand may take when every call is slow, before Lambda ends the function."""
-_ONE_CALL_MILLISECONDS = 5_000
+_ONE_CALL_MILLISECONDS = 8_000
 """What one call takes at worst."""
 
 

@@ -330,6 +330,27 @@ def compact(value: Any) -> bytes:
     return str(value).replace("'", '"').replace(" ", "").encode()
 
 
+def test_after_three_calls_without_an_answer_boto3_makes_them_all_for_a_while(stub: Stub) -> None:
+    with speaking_to(stub.url) as direct:
+        for _ in range(3):
+            stub.answers = [(0, b"")]
+            direct.get_item(TableName="t", Key=KEY)
+        stub.asked.clear()
+        direct.get_item(TableName="t", Key=KEY)
+        ((headers, _),) = stub.asked
+    assert headers["user-agent"].startswith("Boto3")
+
+
+def test_calls_that_fail_now_and_then_stay_direct(stub: Stub) -> None:
+    with speaking_to(stub.url) as direct:
+        for _ in range(4):
+            stub.answers = [(0, b"")]
+            direct.get_item(TableName="t", Key=KEY)
+            direct.get_item(TableName="t", Key=KEY)
+    headers, _ = stub.asked[-1]
+    assert headers["user-agent"] == "checkout-recovery"
+
+
 def test_a_connection_that_was_closed_meanwhile_costs_nothing(stub: Stub) -> None:
     with speaking_to(stub.url) as direct:
         direct.get_item(TableName="t", Key=KEY)
@@ -445,6 +466,7 @@ MUMBAI = {"AWS_REGION": "ap-south-1"}
         ({}, None),
         ({"AWS_REGION": "cn-north-1"}, None),
         ({"AWS_REGION": "us-iso-east-1"}, None),
+        ({"AWS_REGION": "eu-isoe-west-1"}, None),
         ({"AWS_REGION": "eusc-de-east-1"}, None),
         ({"AWS_REGION": "evil.example/"}, None),
         (MUMBAI | {"AWS_USE_FIPS_ENDPOINT": "true"}, None),

@@ -13,8 +13,8 @@ from mypy_boto3_dynamodb import DynamoDBClient
 
 from checkout_recovery import wiring
 from checkout_recovery.checkout.event import EventType
-from checkout_recovery.checkout.lifecycle import Checkout
-from checkout_recovery.checkout.shopper import Purchase
+from checkout_recovery.checkout.lifecycle import Checkout, Policy, Suppression
+from checkout_recovery.checkout.shopper import Purchase, Shopper
 from checkout_recovery.queues import Purpose
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import StoreSettings
@@ -588,6 +588,32 @@ def test_an_abandonment_waits_for_the_morning_and_a_purchase_does_not(shop: Shop
     assert (waits.asked_at is None) is (purpose is Purpose.RETRY)
     noted = {record.event_type: (record.state, record.reason) for record in entries(shop)}
     assert noted["checkout.abandoned"] == (State.PENDING, "quiet_hours")
+
+
+def test_an_abandonment_that_nobody_has_heard_outlives_a_shopper_who_comes_back_for_a_while(
+    shop: Shop,
+) -> None:
+    """It has started the cooldown, which holds the next abandonment back: one of them has to be told."""
+    shop.subscribe("sub_a", "abandonedCheckout", "v1")
+    one = abandonment()
+    told_at = one.told_at
+    assert told_at
+    back = changed(one, told_at + timedelta(seconds=30), email="a@shopper.example")
+    shop.save(back)
+    wiring.shoppers().told([HANDLE], told_at)
+    assert shop.retry(waiting_for(one)) == []
+    (waits,) = shop.waiting()
+    assert (waits.reason, waits.attempts) == ("shopper_is_back", 1)
+    assert back.due_at
+    assert abs(waits.not_before - back.due_at - timedelta(minutes=1)) <= timedelta(milliseconds=1)
+    policy = Policy(cooldown=timedelta(days=1))
+    again = back.abandon(Shopper(told_at=told_at), policy, back.due_at + timedelta(seconds=20))
+    assert isinstance(again, Checkout)
+    assert again.suppressed is Suppression.COOLDOWN
+    shop.save(again)
+    assert shop.retry(due(waits)) == []
+    assert [each.event_id for each in shop.receiver.arrivals] == [one.event.id if one.event else ""]
+    assert shop.states == {"sub_a": ("delivered", None)}
 
 
 def test_an_abandonment_that_is_still_right_is_told(shop: Shop) -> None:

@@ -14,6 +14,7 @@ import hmac
 import json
 import re
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,10 +27,15 @@ import pycurl
 from botocore.exceptions import ClientError
 
 _OK, _BAD_REQUEST = 200, 400
-_REGION = re.compile(r"(?!us-iso|cn-|eusc-)[a-z]{2}(-[a-z]+)+-\d")
+_USER_AGENT = "checkout-recovery"
+_REGION = re.compile(r"(?!cn-|eusc-|[a-z]+-iso)[a-z]{2}(-[a-z]+)+-\d")
 """Regions whose endpoints are named in the common way."""
 _UNCOMMON = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_PROFILE")
 """Variables that change where boto3 turns, or as whom."""
+_GIVES_UP_AFTER = 3
+_GIVES_UP_SECONDS = 60.0
+"""After so many calls in a row without an answer boto3 makes them all for so long: it may know a way that is
+not known here, and nobody waits for both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,7 @@ class DirectClient:
         self._options = {
             pycurl.URL: f"{place.url}/",
             pycurl.POST: 1,
+            pycurl.USERAGENT: _USER_AGENT,
             pycurl.CAINFO: ca_file,
             pycurl.CONNECTTIMEOUT_MS: round(connect_seconds * 1000),
             pycurl.TIMEOUT_MS: round((connect_seconds + answer_seconds) * 1000),
@@ -151,6 +158,8 @@ class DirectClient:
             pycurl.TCP_NODELAY: 1,
             pycurl.TCP_KEEPALIVE: 1,
         }
+        self._unanswered = 0
+        self._boto3_until = 0.0
         self._idle: deque[pycurl.Curl] = deque()
         """Handles with their connections. A deque's ends are safe from several threads."""
 
@@ -164,12 +173,18 @@ class DirectClient:
     def _call(self, name: str, operation: str, **request: Any) -> Any:
         if operation == "TransactWriteItems":
             request.setdefault("ClientRequestToken", secrets.token_hex(16))
+        if time.monotonic() < self._boto3_until:
+            return self._by_boto3(name, request)
         body = json.dumps(request, separators=(",", ":")).encode()
         try:
             status, answer = self._post(self._header_lines(operation, body), body)
             told = json.loads(answer)
         except (pycurl.error, ValueError):
+            self._unanswered += 1
+            if self._unanswered >= _GIVES_UP_AFTER:
+                self._unanswered, self._boto3_until = 0, time.monotonic() + _GIVES_UP_SECONDS
             return self._by_boto3(name, request)
+        self._unanswered = 0
         if status == _OK:
             return told
         if status == _BAD_REQUEST and _code(told) in self._service.expected:
@@ -199,10 +214,10 @@ class DirectClient:
         Recipe: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
         """
         credentials = self._credentials()
-        time = self._now().strftime("%Y%m%dT%H%M%SZ")
+        at = self._now().strftime("%Y%m%dT%H%M%SZ")
         headers = {
             "host": self._host,
-            "x-amz-date": time,
+            "x-amz-date": at,
             "x-amz-target": f"{self._service.target}.{operation}",
         }
         if credentials.token:
@@ -211,8 +226,8 @@ class DirectClient:
         lines = [f"{name}:{headers[name]}" for name in sorted(headers)]
         signed = "\n".join(lines)
         canonical = f"POST\n/\n\n{signed}\n\n{names}\n{hashlib.sha256(body).hexdigest()}"
-        scope = f"{time[:8]}/{self._place.region}/{self._service.name}/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+        scope = f"{at[:8]}/{self._place.region}/{self._service.name}/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
         signature = hmac.digest(self._key(credentials.secret_key, scope), text.encode(), "sha256").hex()
         authorization = (
             f"Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"

@@ -17,8 +17,10 @@ from datetime import datetime, timedelta
 
 from checkout_recovery.abandonment import Abandonments
 from checkout_recovery.checkout.lifecycle import Checkout, Status, Unchanged
+from checkout_recovery.checkout.shopper import Shopper
 from checkout_recovery.errors import BrokenRecord, Unavailable
 from checkout_recovery.observability import logger, measure
+from checkout_recovery.subscriptions.store import StoreSettings
 from checkout_recovery.tables.checkouts import CheckoutTable, Contended, Due, Outdated
 from checkout_recovery.tables.registry import RegistryTable, Subscriptions
 from checkout_recovery.tables.shoppers import NOBODY, Known, ShopperTable
@@ -82,6 +84,8 @@ class Sweep:
             shards: which.
             has_time: asked before each checkout; what is left then is for the next sweep.
         """
+        for model in (Checkout, Shopper, StoreSettings):
+            model.model_rebuild()  # built at its first use, and not for several threads at once
         stores = _Stores(self._registry)
         swept = Swept()
         with ThreadPoolExecutor(max_workers=max(1, len(shards))) as pool:

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from checkout_recovery.tables.shoppers import ShopperTable
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 1.0, 1.5
-"""At worst 4.5 s a call, all attempts together: providers wait 5 to 10 s, the gateway 5 s for the authorizer,
-and all come again."""
+"""At worst some 8 s for a call that nobody answers, three attempts and their pauses together: providers wait
+5 to 10 s, the gateway 5 s for the authorizer, and all come again."""
 
 _building = threading.Lock()
 """boto3's clients cannot be made by two threads at once."""
@@ -104,7 +104,7 @@ def _client(service: "Service") -> Any:
         service,
         place,
         _credentials,
-        functools.partial(boto3_client, service.name),
+        functools.partial(boto3_client, service.name, attempts=2),  # and the one that it takes over
         ca_file=os.environ.get("AWS_CA_BUNDLE") or certifi.where(),
         connect_seconds=_CONNECT_SECONDS,
         answer_seconds=_ANSWER_SECONDS,

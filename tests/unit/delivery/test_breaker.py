@@ -50,21 +50,23 @@ def test_an_answer_closes_it_and_forgets_the_attempts_before(clock: Clock) -> No
 def test_one_who_holds_a_batch_up_and_has_never_answered_is_left_alone_at_once(clock: Clock) -> None:
     breaker = a_breaker(clock)
     breaker.unanswered(RECEIVER, held_up=True)
-    assert breaker.is_open(RECEIVER)
+    assert breaker.has_opened(RECEIVER)
     assert breaker.allowance(RECEIVER) == 0
     clock.now += 30
     assert breaker.allowance(RECEIVER) == 1
-    assert breaker.is_open(RECEIVER)
+    breaker.unanswered(RECEIVER, held_up=True)
+    assert breaker.allowance(RECEIVER) == 0
+    assert not breaker.has_opened(RECEIVER), "a probe that fails is no news"
 
 
 def test_one_who_has_answered_before_may_be_slow_once(clock: Clock) -> None:
     breaker = a_breaker(clock)
     breaker.answered(RECEIVER)
     breaker.unanswered(RECEIVER, held_up=True)
-    assert not breaker.is_open(RECEIVER)
+    assert not breaker.has_opened(RECEIVER)
     assert breaker.allowance(RECEIVER) == 1
     breaker.unanswered(RECEIVER, held_up=True)
-    assert breaker.is_open(RECEIVER)
+    assert breaker.has_opened(RECEIVER)
 
 
 def test_of_those_who_answered_the_one_heard_of_last_is_forgotten_last(clock: Clock) -> None:
@@ -72,7 +74,14 @@ def test_of_those_who_answered_the_one_heard_of_last_is_forgotten_last(clock: Cl
     third = ("s3", "https://bsp.example/hook")
     for receiver in (RECEIVER, OTHER, RECEIVER, third):
         breaker.answered(receiver)
-    assert [breaker.has_answered(each) for each in (RECEIVER, OTHER, third)] == [True, False, True]
+    assert [breaker.is_stranger(each) for each in (RECEIVER, OTHER, third)] == [False, True, False]
+
+
+def test_who_was_attempted_is_no_stranger(clock: Clock) -> None:
+    breaker = a_breaker(clock)
+    assert breaker.is_stranger(RECEIVER)
+    breaker.unanswered(RECEIVER)
+    assert not breaker.is_stranger(RECEIVER)
 
 
 def test_one_receiver_says_nothing_of_another(clock: Clock) -> None:

@@ -12,7 +12,7 @@ from checkout_recovery.checkout.lifecycle import Checkout, Status, Suppression
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import Consent, Details
 from checkout_recovery.delivery.plan import Delivery, delivery_id
-from checkout_recovery.delivery.relevance import relevance
+from checkout_recovery.delivery.relevance import Later, relevance
 from checkout_recovery.delivery.retry_policy import EXPIRES_AFTER, Ended
 from checkout_recovery.queues import Purpose, RetryMessage
 from checkout_recovery.subscriptions.subscription import Required, Subscription
@@ -89,7 +89,7 @@ def waiting(
     )
 
 
-def told(verdict: Delivery | Ended) -> tuple[EventType, str]:
+def told(verdict: Delivery | Ended | Later) -> tuple[EventType, str]:
     assert isinstance(verdict, Delivery)
     return verdict.event.type, verdict.event.id
 
@@ -154,6 +154,38 @@ def test_an_abandonment_ends_with_whatever_the_shopper_does(
 ) -> None:
     verdict = relevance(waiting(EventType.ABANDONED), standing(newer), subscription, NOW)
     assert verdict == Ended(State.SUPERSEDED, "no_longer_abandoned")
+
+
+@pytest.mark.parametrize("back", [EventType.RESUMED, EventType.UPDATED])
+def test_an_abandonment_waits_while_its_shopper_is_back_and_may_leave_again(back: EventType) -> None:
+    """It has started the cooldown, so no other would ask for the message."""
+    again = standing(back, status=Status.ACTIVE, told_at=THEN).model_copy(update={"due_at": NOW})
+    assert relevance(waiting(EventType.ABANDONED), again, WANTS_ALL, NOW) == Later(
+        NOW + timedelta(minutes=1), "shopper_is_back"
+    )
+    told_anew = again.model_copy(update={"told_at": NOW})
+    assert isinstance(relevance(waiting(EventType.ABANDONED), told_anew, WANTS_ALL, NOW), Ended)
+    too_late = THEN + EXPIRES_AFTER[EventType.ABANDONED] - timedelta(minutes=1)
+    verdict = relevance(waiting(EventType.ABANDONED), again, WANTS_ALL, too_late)
+    assert verdict == Ended(State.SUPERSEDED, "no_longer_abandoned")
+
+
+@pytest.mark.parametrize("why", [Suppression.COOLDOWN, Suppression.QUIET_HOURS])
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_an_abandonment_that_nobody_has_heard_is_told_once_the_shopper_has_left_again(
+    purpose: Purpose, why: Suppression
+) -> None:
+    """The second is held back by the cooldown of the first."""
+    left_again = standing(EventType.ABANDONED, suppressed=why, told_at=THEN)
+    verdict = relevance(waiting(EventType.ABANDONED, purpose), left_again, WANTS_ALL, NOW)
+    assert told(verdict) == (EventType.ABANDONED, "evt_1")
+
+
+@pytest.mark.parametrize("why", [Suppression.COMPLETED, Suppression.NO_CONTACT])
+def test_what_holds_for_every_abandonment_holds_for_one_that_waited(why: Suppression) -> None:
+    left_again = standing(EventType.ABANDONED, suppressed=why, told_at=THEN)
+    verdict = relevance(waiting(EventType.ABANDONED), left_again, WANTS_ALL, NOW)
+    assert verdict == Ended(State.SUPPRESSED, why)
 
 
 def test_an_abandonment_gives_way_to_the_next() -> None:
@@ -349,9 +381,13 @@ def test_whatever_stands_only_what_is_wanted_and_allowed_is_sent(
     if isinstance(verdict, Ended):
         assert verdict.reason
         assert verdict.state not in (State.PENDING, State.DELIVERED)
+    elif isinstance(verdict, Later):
+        assert asked is EventType.ABANDONED
+        assert verdict.not_before > NOW
     else:
         assert not verdict.suppressed
         assert verdict.event.id in {"evt_1", "evt_2"}
         assert purpose is not Purpose.RETRY or age < EXPIRES_AFTER[asked]
-        assert not (verdict.is_abandonment and suppressed)
+        own_cooldown = suppressed in (Suppression.COOLDOWN, Suppression.QUIET_HOURS) and not same
+        assert not (verdict.is_abandonment and suppressed) or own_cooldown
         assert verdict.event.type in wanted

@@ -63,14 +63,16 @@ class Breaker:
             return self._failures - silence.attempts
         return int(self._clock() >= silence.probe_at)
 
-    def is_open(self, receiver: Receiver) -> bool:
-        """Whether it fails for so long that it is left alone but for probes."""
+    def has_opened(self, receiver: Receiver) -> bool:
+        """Whether it is left alone because of its last attempts. A probe that fails later is no news."""
         silence = self._silences.get(receiver)
-        return silence is not None and silence.attempts >= self._failures
+        return (
+            silence is not None and silence.attempts >= self._failures and silence.wait == self._probe_after
+        )
 
-    def has_answered(self, receiver: Receiver) -> bool:
-        """Whether it ever has, as far as is remembered here."""
-        return receiver in self._answered
+    def is_stranger(self, receiver: Receiver) -> bool:
+        """Whether it was never attempted, as far as is remembered here."""
+        return receiver not in self._answered and receiver not in self._silences
 
     def answered(self, receiver: Receiver) -> None:
         self._silences.pop(receiver, None)

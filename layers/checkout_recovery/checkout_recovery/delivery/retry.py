@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from checkout_recovery.checkout.lifecycle import Checkout, Suppression
 from checkout_recovery.delivery.attempts import Attempts, Due, count_deliveries
 from checkout_recovery.delivery.plan import Delivery, plan
-from checkout_recovery.delivery.relevance import NEWER_EVENT, TOO_OLD, relevance
+from checkout_recovery.delivery.relevance import NEWER_EVENT, TOO_OLD, Later, relevance
 from checkout_recovery.delivery.retry_policy import Ended, expires_at
 from checkout_recovery.observability import logger
 from checkout_recovery.queues import Purpose, RetryMessage, RetryQueue
@@ -50,7 +50,7 @@ class _Judged:
     waiting: Waiting
     subscription: Subscription | None
     checkout: Checkout | None
-    verdict: Delivery | Ended
+    verdict: Delivery | Ended | Later
 
     @property
     def newest(self) -> Delivery | None:
@@ -107,15 +107,18 @@ class Retry:
         ready = [one for one in waiting if one.message.not_before <= now + _EARLY]
         again: frozenset[str] = frozenset()
         if ready:
-            again = self._make(ready, budget_seconds, now)
+            again, later = self._make(ready, budget_seconds, now)
+            early += later
         # Last: if it were followed by an error, the queue would have each of these twice.
         if early:
             refused = self._retry_queue.send([one.message for one in early], self._now())
             again |= {one.record_id for one in early if one.message.delivery_id in refused}
         return again
 
-    def _make(self, ready: Sequence[Waiting], budget_seconds: float, now: datetime) -> frozenset[str]:
-        """Makes what is due; returns the records that have to come again."""
+    def _make(
+        self, ready: Sequence[Waiting], budget_seconds: float, now: datetime
+    ) -> tuple[frozenset[str], list[Waiting]]:
+        """Makes what is due; returns the records that have to come again, and what has to wait on."""
         named = ((one.message.store_id, one.message.subscription_id) for one in ready)
         registered = self._registry.subscriptions_named(named)
         judged, unreadable = self._judge(ready, registered, now)
@@ -134,7 +137,8 @@ class Retry:
         for store in registered.values():
             circuits |= store.circuits
         refused = self._attempts(list(dues.values()), circuits, budget_seconds) if dues else frozenset()
-        return again | {record_id for delivery_id in refused for record_id in owners[delivery_id]}
+        again |= {record_id for delivery_id in refused for record_id in owners[delivery_id]}
+        return again, [later for one in judged if (later := _waiting_on(one))]
 
     def _judge(
         self, ready: Sequence[Waiting], registered: Mapping[str, Subscriptions], now: datetime
@@ -217,6 +221,8 @@ class Retry:
         contracts: dict[str, str] = {}
         for one in judged:
             message, verdict = one.waiting.message, one.verdict
+            if isinstance(verdict, Later):
+                continue
             if isinstance(verdict, Delivery):
                 if verdict.delivery_id == message.delivery_id:
                     continue
@@ -287,6 +293,13 @@ def _spared(one: _Judged, shoppers: Mapping[tuple[str, str], Known]) -> _Judged:
     if shopper.told_at and shopper.told_at - verdict.event.time >= _MILLISECOND:
         return replace(one, verdict=Ended(State.SUPPRESSED, Suppression.COOLDOWN))
     return one
+
+
+def _waiting_on(one: _Judged) -> Waiting | None:
+    if not isinstance(one.verdict, Later):
+        return None
+    changes = {"not_before": one.verdict.not_before, "reason": one.verdict.reason}
+    return replace(one.waiting, message=one.waiting.message.model_copy(update=changes))
 
 
 def _first_record(message: RetryMessage, now: datetime, expires_at: datetime) -> DeliveryRecord:

@@ -117,8 +117,8 @@ class Limits:
     probe_at_most_seconds: float = 600.0
     straggler_seconds: float | None = None
     """Once others have answered and nothing has ended for so long, those that have not answered are cut off
-    as TIMEOUT: a batch must not wait for who hangs. Those that have never answered are cut off after half of
-    it. None waits for each as long as it may take."""
+    as TIMEOUT: a batch must not wait for who hangs. The first post ever to a receiver is cut off after half
+    of it. None waits for each as long as it may take."""
 
 
 _DEFAULTS = Limits()
@@ -191,8 +191,8 @@ class Sender:
         return [outcomes.get(index) or _deferred(post) for index, post in enumerate(posts)]
 
     def is_silent(self, subscription_id: str, url: str) -> bool:
-        """Whether a subscription is left alone because its receiver does not answer."""
-        return self._breaker.is_open((subscription_id, url))
+        """Whether a subscription has come to be left alone because its receiver does not answer."""
+        return self._breaker.has_opened((subscription_id, url))
 
     def close(self) -> None:
         """Closes every connection; waits for name look-ups that still hang."""
@@ -373,8 +373,8 @@ class _Turns:
         return not self._answered <= {self._posts[index].subscription_id}
 
     def is_new(self, index: int) -> bool:
-        """Whether a post's receiver has never answered."""
-        return not self._breaker.has_answered(_receiver(self._posts[index]))
+        """Whether a post is the first to its receiver."""
+        return self._breaker.is_stranger(_receiver(self._posts[index]))
 
     def ended(self, index: int, outcome: Outcome) -> None:
         post = self._posts[index]
