@@ -1,9 +1,8 @@
 """The way in: the CPU of a snapshot beside its bare AWS calls, and how fast payloads are read and applied."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
 from io import StringIO
 from typing import Any
@@ -23,7 +22,7 @@ from bench.world import (
     stream_event,
     world,
 )
-from checkout_recovery import json_codec, wiring
+from checkout_recovery import wiring
 from checkout_recovery.providers.provider import Request
 from functions.fanout.app import handler as fanout
 from functions.ingest.app import handler as ingest
@@ -101,28 +100,16 @@ def _read(request: Request, lines: int, effort: Effort) -> Figure:
 
 
 def _parts(effort: Effort) -> list[Figure]:
-    """What decisions rest on: the price of a log line, and of numbers that stay exact."""
-    event, now = ingest_event(), datetime.now(UTC)
-    request, text = request_of(event), event["body"]
+    """What decisions rest on: the price of a log line."""
+    now, request = datetime.now(UTC), request_of(ingest_event())
     quiet = Logger(service="bench", stream=StringIO())
     fields = {"request_id": Context.aws_request_id, "results": ["applied"]}
-    pairs: Mapping[tuple[str, str], tuple[Task, Task]] = {
-        ("a log line", "read and apply a snapshot"): (
-            lambda: quiet.info("snapshots taken in", extra=fields),
-            lambda: applied(snapshot_of(request), now),
-        ),
-        ("simplejson, exact numbers", "json, exact numbers"): (
-            lambda: json_codec.parse_own(text),
-            lambda: json.loads(text, parse_float=Decimal),
-        ),
-    }
-    figures = []
-    for (name, baseline), (ours, bare) in pairs.items():
-        found = in_turns(
-            partial(cpu_microseconds, ours, 10 * CALLS), partial(cpu_microseconds, bare, 10 * CALLS), effort
-        )
-        figures.append(figure(GROUP, name, "CPU µs", baseline, found))
-    return figures
+    found = in_turns(
+        partial(cpu_microseconds, lambda: quiet.info("snapshots taken in", extra=fields), 10 * CALLS),
+        partial(cpu_microseconds, lambda: applied(snapshot_of(request), now), 10 * CALLS),
+        effort,
+    )
+    return [figure(GROUP, "a log line", "CPU µs", "read and apply a snapshot", found)]
 
 
 def _replay(client: Any, calls: Sequence[Call]) -> None:
