@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from bench.figures import FEW, Effort, Figure, Target, figure
-from local.client import Client
+from local.client import Client, StoreClient
 from local.cloud import Stack, local_cloud
-from local.load.__main__ import Options, Phase, _paused, _phase
+from local.load.__main__ import Options, Phase, _phase
 from local.load.receivers import Kind, Receivers
 from local.load.reconcile import percentile
 from local.load.shoppers import post
@@ -19,9 +19,11 @@ from local.receiver import Receiver
 GROUP = "latency"
 HANGING = Target(must=1.2, aim=1.05)
 WELL = 3
-"""The one store's receivers beside the one that hangs."""
+"""Each store's receivers; one store has one more, which hangs."""
 PERCENTILES = (50, 99)
-WARM_UP_SECONDS = 5.0
+WARM_UP_SECONDS = 10.0
+MET_SECONDS = 20.0
+"""The retry function's first attempt of the one that hangs has ended by then."""
 ROUNDS, ROUND_SECONDS = 4, 35.0
 
 
@@ -36,30 +38,29 @@ def measure(effort: Effort) -> list[Figure]:
 
 
 def _run(stack: Stack, options: Options, rounds: int, until: float) -> Sequence[tuple[Phase, Phase]]:
+    """Two stores in turns: one has a receiver that hangs, and it has been met by then."""
     with Client(stack.api_url, stack.admin_token) as client, Receiver() as receiver:
         receivers = Receivers(receiver)
-        store = client.register(f"bench-{secrets.token_hex(4)}")
-        well = [receivers.subscribe(store, Kind.WELL) for _ in range(WELL)]
-        post([store], WARM_UP_SECONDS, options.rate, "warm-up", options.seed)  # it starts the functions
-        hanging = receivers.subscribe(store, Kind.HANGING)
+        quiet, beside = (client.register(f"bench-{secrets.token_hex(4)}") for _ in range(2))
+        well = {
+            store: [receivers.subscribe(store, Kind.WELL) for _ in range(WELL)] for store in (quiet, beside)
+        }
+        receivers.subscribe(beside, Kind.HANGING)
+        post(
+            [quiet, beside], WARM_UP_SECONDS, options.rate, "warm-up", options.seed
+        )  # it starts the functions
+        time.sleep(MET_SECONDS)
 
-        def phase(name: str) -> Phase:
-            return _phase(name, [store], well, receiver, options, _unheard)
-
-        def without(name: str) -> Phase:
-            with _paused([hanging]):
-                return phase(name)
+        def phase(store: StoreClient, name: str) -> Phase:
+            return _phase(name, [store], well[store], receiver, options, _unheard)
 
         found: list[tuple[Phase, Phase]] = []
         for number in range(rounds):
             if found and time.monotonic() > until - ROUND_SECONDS:
                 break
-            if number % 2:
-                with_ = phase(f"with-{number}")
-                found.append((with_, without(f"without-{number}")))
-            else:
-                quiet = without(f"without-{number}")
-                found.append((phase(f"with-{number}"), quiet))
+            order = (quiet, beside) if number % 2 else (beside, quiet)
+            told = {store: phase(store, f"{number}-{place}") for place, store in enumerate(order)}
+            found.append((told[beside], told[quiet]))
     return found
 
 
