@@ -1080,6 +1080,14 @@ def test_each_checkout_of_a_batch_is_sent_again_to_every_subscription_that_wants
     }
 
 
+def abandoned(before: Checkout) -> Checkout:
+    """Told by a provider, and by us to whoever wants it."""
+    told = Snapshot(checkout_id=before.checkout_id, details=before.details, abandoned=True)
+    after = before.apply(told, NOW, timedelta(1))
+    assert isinstance(after, Checkout)
+    return after.model_copy(update={"told_at": NOW})
+
+
 def test_a_checkout_is_sent_as_it_stands_and_one_that_is_gone_is_not(
     call: Call,
     sent: list[tuple[RetryMessage, int]],
@@ -1090,9 +1098,7 @@ def test_a_checkout_is_sent_as_it_stands_and_one_that_is_gone_is_not(
     first = written("c_1")
     written("c_2")
     failed_batches.put(last_batch(dynamodb, writes=2))
-    later = first.apply(Snapshot(checkout_id="c_1", details=first.details, abandoned=True), NOW, timedelta(1))
-    assert isinstance(later, Checkout)
-    later = later.model_copy(update={"told_at": NOW})
+    later = abandoned(first)
     wiring.checkouts().save(later, NOW + timedelta(days=90))
     dynamodb.delete_item(TableName="CheckoutTable", Key=wiring.checkouts().key("my-store", "c_2"))
     assert call("POST", "/v1/dead-letters/stream/requeue").body["requeued"] == 1
@@ -1108,9 +1114,7 @@ def test_an_abandonment_that_only_late_details_followed_is_sent_to_who_hears_not
 ) -> None:
     subscribe(PAUSED_ID, events=(EventType.ABANDONED,))
     first = written("c_1")
-    left = first.apply(Snapshot(checkout_id="c_1", details=first.details, abandoned=True), NOW, timedelta(1))
-    assert isinstance(left, Checkout)
-    left = left.model_copy(update={"told_at": NOW})
+    left = abandoned(first)
     wiring.checkouts().save(left, NOW + timedelta(days=90))
     late = Snapshot(checkout_id="c_1", event_time=NOW - timedelta(days=1), details=Details(name="Asha"))
     filled_in = left.apply(late, NOW, timedelta(1))

@@ -222,8 +222,9 @@ class DirectClient:
         }
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
-        names = ";".join(sorted(headers))
-        lines = [f"{name}:{headers[name]}" for name in sorted(headers)]
+        in_order = sorted(headers)
+        names = ";".join(in_order)
+        lines = [f"{name}:{headers[name]}" for name in in_order]
         signed = "\n".join(lines)
         canonical = f"POST\n/\n\n{signed}\n\n{names}\n{hashlib.sha256(body).hexdigest()}"
         scope = f"{at[:8]}/{self._place.region}/{self._service.name}/aws4_request"

@@ -70,8 +70,8 @@ def client_config(answer_seconds: float = _ANSWER_SECONDS, attempts: int = 3) ->
     """How boto3's clients call."""
     from botocore.config import Config
 
-    # botocore's check of parameters, which AWS makes too, and its user agent, put together anew for each
-    # call, cost a third of the CPU of a fan-out's two calls.
+    # Without botocore's check of parameters, which AWS makes too, and its user agent, put together anew for
+    # each call.
     return Config(
         parameter_validation=False,
         user_agent="checkout-recovery",
@@ -93,17 +93,18 @@ def boto3_client(service: str, answer_seconds: float = _ANSWER_SECONDS, attempts
 
 def _client(service: "Service") -> Any:
     """A client that needs boto3 only for what does not go well."""
-    from checkout_recovery.aws import DirectClient, Place
+    from checkout_recovery.aws import DirectClient, Place, environments_credentials
 
     place = Place.of(service, os.environ) if settings().direct_aws else None
     if place is None:
         return boto3_client(service.name)
     import certifi
 
+    held = environments_credentials(os.environ)
     return DirectClient(
         service,
         place,
-        _credentials,
+        (lambda: held) if held else _renewed_credentials,
         functools.partial(boto3_client, service.name, attempts=2),  # and the one that it takes over
         ca_file=os.environ.get("AWS_CA_BUNDLE") or certifi.where(),
         connect_seconds=_CONNECT_SECONDS,
@@ -111,11 +112,9 @@ def _client(service: "Service") -> Any:
     )
 
 
-def _credentials() -> "Credentials":
-    from checkout_recovery.aws import Credentials, environments_credentials
+def _renewed_credentials() -> "Credentials":
+    from checkout_recovery.aws import Credentials
 
-    if found := environments_credentials(os.environ):
-        return found
     now = _boto3_credentials().get_frozen_credentials()
     return Credentials(now.access_key, now.secret_key, now.token)
 

@@ -131,8 +131,8 @@ class FanOut:
     def _entry(self, delivery: Delivery, now: datetime) -> Due:
         settings = self._known[delivery.checkout.store_id].settings
         days = settings.delivery_retention_days or self._retention_days
-        night = settings.quiet_hours if delivery.is_abandonment else None
-        return Due(delivery, now + timedelta(days=days), quiet_until=night.until(now) if night else None)
+        quiet_until = delivery.quiet_until(settings.quiet_hours, now)
+        return Due(delivery, now + timedelta(days=days), quiet_until=quiet_until)
 
 
 def _unless_bought(delivery: Delivery, bought: frozenset[tuple[str, str]]) -> Delivery:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
 
 from checkout_recovery.checkout.event import Event, EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Suppression
+from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.contracts.contract import Contract
 from checkout_recovery.errors import BrokenRecord
@@ -41,6 +43,10 @@ class Delivery:
         """Whether it asks for a message to the shopper."""
         return self.event.type is EventType.ABANDONED
 
+    def quiet_until(self, quiet_hours: QuietHours | None, now: datetime) -> datetime | None:
+        """Until when it has to wait, because it asks for a message and it is night at the store."""
+        return quiet_hours.until(now) if quiet_hours and self.is_abandonment else None
+
     @property
     def shop_url(self) -> str:
         """The shop's own address as far as it is known."""
@@ -62,8 +68,8 @@ def plan(checkout: Checkout, subscriptions: Iterable[Subscription]) -> Iterator[
     """Yields a delivery for each subscription that asked for the event of the checkout's last write.
 
     One that is held back is planned too, and says why: it is recorded and not sent, and what was held back
-    because the subscription was stopped can be recovered once it is not. An abandonment that
-    nobody wanted when it was found started no cooldown: it is not for who wants it only now.
+    because the subscription was stopped can be recovered once it is not. An abandonment that nobody wanted
+    when it was found started no cooldown: it is not for who wants it only now.
 
     Raises:
         BrokenRecord: the checkout was never written.

@@ -118,7 +118,7 @@ def _newest(message: RetryMessage, checkout: Checkout, subscription: Subscriptio
 
 
 def _is_abandoned_still(message: RetryMessage, checkout: Checkout) -> bool:
-    """Whether the message tells an abandonment after which none but late details came."""
+    """Whether the message tells an abandonment after which none came that is told."""
     if message.event_type is not EventType.ABANDONED or checkout.status is not Status.ABANDONED:
         return False
     if checkout.event is None or (checkout.event.type is EventType.ABANDONED and not checkout.suppressed):

@@ -196,7 +196,6 @@ class Retry:
         is_retry = message.purpose is Purpose.RETRY
         made = record.attempts if record else 0
         store = registered[message.store_id]
-        night = store.settings.quiet_hours if delivery.is_abandonment else None
         return Due(
             delivery,
             self._expires_at(store, now),
@@ -205,7 +204,7 @@ class Retry:
             history=record.history if record else (),
             has_slot=message.has_slot,
             asked_at=message.asked_at if is_retry else now,
-            quiet_until=night.until(now) if night else None,
+            quiet_until=delivery.quiet_until(store.settings.quiet_hours, now),
         )
 
     def _end(

@@ -125,9 +125,8 @@ class Replay:
         ids = {record.delivery_id for record in done}
         queued = sum(message.delivery_id in ids for message in messages)
         ended_at = done[-1].delivery_id if refused else page.next_cursor
-        return Recovered(
-            sum(one in records for one in done), queued, _write_cursor(ended_at, starts_at + queued * gap)
-        )
+        looked_at = sum(map(_can_be_recovered, done))
+        return Recovered(looked_at, queued, _write_cursor(ended_at, starts_at + queued * gap))
 
 
 def _can_be_recovered(record: DeliveryRecord) -> bool:
