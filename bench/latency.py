@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from bench.figures import FEW, Effort, Figure, Target, figure
 from local.client import Client, StoreClient
 from local.cloud import Stack, local_cloud
-from local.load.__main__ import Options, Phase, _phase
+from local.load.__main__ import Options, Phase, run_phase
 from local.load.receivers import Kind, Receivers
 from local.load.reconcile import percentile
 from local.load.shoppers import post
@@ -52,7 +52,7 @@ def _run(stack: Stack, options: Options, rounds: int, until: float) -> Sequence[
         time.sleep(MET_SECONDS)
 
         def phase(store: StoreClient, name: str) -> Phase:
-            return _phase(name, [store], well[store], receiver, options, _unheard)
+            return run_phase(name, 0, [store], well[store], receiver, options, _unheard)
 
         found: list[tuple[Phase, Phase]] = []
         for number in range(rounds):

@@ -1,11 +1,13 @@
 """Runs the load: `python -m local.load`, or `make load`.
 
-Two phases of the same length with the same receivers: in the first those that fail are paused, in the second
-they are not. So what failing receivers cost the others is a ratio from one run. It ends with 0 if nothing is
-lost, everything verifies, and whoever is well has all.
+Each round is two phases of the same length with the same receivers: in the first those that fail are
+paused, in the second they are not. So what failing receivers cost the others is a ratio from one run, and
+with several rounds what else the machine does hits both. It ends with 0 if nothing is lost, everything
+verifies, and whoever is well has all.
 """
 
 import argparse
+import itertools
 import json
 import secrets
 import sys
@@ -29,6 +31,7 @@ from local.receiver import Arrival, Receiver
 
 _WARM_UP_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
+PERCENTILES = (50, 95, 99)
 _LOG_SECONDS = 5.0
 """How long after an arrival the delivery log may still not have it."""
 
@@ -44,6 +47,7 @@ class Options:
     """How many of the first store's subscribers fail."""
     seconds: float = 30.0
     """Each phase's length."""
+    rounds: int = 1
     rate: float = 8.0
     """Snapshots a second."""
     settle_seconds: float = 60.0
@@ -67,8 +71,8 @@ class Phase:
         ]
 
 
-def run(stack: Stack, options: Options, say: Callable[[str], None]) -> tuple[Phase, Phase]:
-    """Runs both phases on a deployed stack.
+def run(stack: Stack, options: Options, say: Callable[[str], None]) -> list[Phase]:
+    """Runs the rounds on a deployed stack; their phases in the order in which they were.
 
     Raises:
         ApiError: a store or a subscription could not be made.
@@ -76,20 +80,24 @@ def run(stack: Stack, options: Options, say: Callable[[str], None]) -> tuple[Pha
     with Client(stack.api_url, stack.admin_token) as client, Receiver() as receiver:
         receivers = Receivers(receiver)
         stores = [client.register(f"load-{secrets.token_hex(4)}") for _ in range(options.stores)]
-        # It starts the functions, so that both phases find them warm.
-        post(stores, _WARM_UP_SECONDS, options.rate, "warm-up", options.seed)
         subscribers = [
             receivers.subscribe(store, kind)
             for number, store in enumerate(stores)
             for kind in kinds_of(options.subscribers, 0 if number else options.failing)
         ]
-        with _paused([one for one in subscribers if one.kind in FAILING]):
-            say(f"{len(subscribers)} subscriptions of {len(stores)} stores; first without those that fail")
-            quiet = _phase("without", stores, subscribers, receiver, options, say)
-        say("now with them")
-        with receivers.flap():
-            busy = _phase("with", stores, subscribers, receiver, options, say)
-    return quiet, busy
+        say(f"{len(subscribers)} subscriptions of {len(stores)} stores")
+        failing = [one for one in subscribers if one.kind in FAILING]
+        with _paused(failing):  # so that every phase finds the functions started, and connections open
+            post(stores, _WARM_UP_SECONDS, options.rate, "warm-up", options.seed)
+        phases = []
+        for number in range(options.rounds):
+            say(f"round {number + 1} of {options.rounds}: first without those that fail")
+            with _paused(failing):
+                phases.append(run_phase("without", number, stores, subscribers, receiver, options, say))
+            say("now with them")
+            with receivers.flap():
+                phases.append(run_phase("with", number, stores, subscribers, receiver, options, say))
+    return phases
 
 
 @contextmanager
@@ -101,15 +109,17 @@ def _paused(subscribers: Sequence[Subscriber]) -> Iterator[None]:
         one.store.change(one.name, paused=False)
 
 
-def _phase(
+def run_phase(
     name: str,
+    number: int,
     stores: Sequence[StoreClient],
     subscribers: Sequence[Subscriber],
     receiver: Receiver,
     options: Options,
     say: Callable[[str], None],
 ) -> Phase:
-    posted = post(stores, options.seconds, options.rate, name, options.seed)
+    """Posts snapshots for a phase's length, and draws up the accounts once those that are well have all."""
+    posted = post(stores, options.seconds, options.rate, f"{name}-{number}", options.seed)
     say(f"{len(posted.written)} events written; waiting for those that are well")
     sure = [one for one in subscribers if one.kind in SURE]
     deadline = time.monotonic() + options.settle_seconds
@@ -166,22 +176,25 @@ def faults(phases: Sequence[Phase]) -> list[str]:
 
 def figures(phases: Sequence[Phase]) -> dict[str, Any]:
     """The run in figures."""
-    told: dict[str, Any] = {}
-    for phase in phases:
-        by_kind: dict[str, dict[str, int]] = {}
-        for one in phase.accounts:
-            sums = by_kind.setdefault(one.subscriber.kind.value, dict.fromkeys(_COLUMNS, 0))
-            for column in _COLUMNS:
-                value = getattr(one, column)
-                sums[column] += len(value) if isinstance(value, list) else value
-        told[phase.name] = {
-            "events": len(phase.posted.written),
-            "receivers": by_kind,
-            "seconds": {f"p{p}": percentile(phase.latencies, p) for p in (50, 99)},
-        }
-    without, with_ = (told[phase.name]["seconds"] for phase in phases)
+    told = {name: _sums([phase for phase in phases if phase.name == name]) for name in ("without", "with")}
+    without, with_ = (sums["seconds"] for sums in told.values())
     told["ratio"] = {name: with_[name] / without[name] for name in without if without[name] and with_[name]}
     return told
+
+
+def _sums(phases: Sequence[Phase]) -> dict[str, Any]:
+    by_kind: dict[str, dict[str, int]] = {}
+    for one in itertools.chain.from_iterable(phase.accounts for phase in phases):
+        sums = by_kind.setdefault(one.subscriber.kind.value, dict.fromkeys(_COLUMNS, 0))
+        for column in _COLUMNS:
+            value = getattr(one, column)
+            sums[column] += len(value) if isinstance(value, list) else value
+    latencies = list(itertools.chain.from_iterable(phase.latencies for phase in phases))
+    return {
+        "events": sum(len(phase.posted.written) for phase in phases),
+        "receivers": by_kind,
+        "seconds": {f"p{p}": percentile(latencies, p) for p in PERCENTILES},
+    }
 
 
 _COLUMNS = (

@@ -115,15 +115,16 @@ def test_a_run_with_a_loss_a_forgery_or_a_gap_is_at_fault() -> None:
         assert fault in found
 
 
-def test_figures_are_sums_by_kind_and_a_ratio_of_phases() -> None:
+def test_figures_are_sums_by_kind_and_a_ratio_over_all_rounds() -> None:
     events = written(1)
     phases = [
         Phase(name, Posted(tuple(events), 0), (drawn_up(events, [arrival(events[0], at)]),))
-        for name, at in (("without", 102.0), ("with", 103.0))
+        for name, at in (("without", 101.0), ("with", 104.0), ("without", 102.0), ("with", 103.0))
     ]
     told = figures(phases)
-    assert told["with"]["receivers"]["well"]["received"] == 1
-    assert told["ratio"] == {"p50": 1.5, "p99": 1.5}
+    assert told["with"]["receivers"]["well"]["received"] == 2
+    assert told["with"]["events"] == 2
+    assert told["ratio"] == {"p50": 2.0, "p95": 2.0, "p99": 2.0}
     assert faults(phases) == []
 
 
