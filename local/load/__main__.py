@@ -210,6 +210,12 @@ _COLUMNS = (
 )
 
 
+_WORDS = (
+    "owed: events of its store while it listened; behind: not delivered yet, and waiting in the queue; "
+    "superseded: a newer event of its checkout took its place; given up: the delivery log says why."
+)
+
+
 def show(told: dict[str, Any], console: Console) -> None:
     for phase in ("without", "with"):
         receivers = told[phase]["receivers"]
@@ -223,7 +229,7 @@ def show(told: dict[str, Any], console: Console) -> None:
             + ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if value is not None)
         )
     ratios = ", ".join(f"{name} {value:.2f}" for name, value in told["ratio"].items())
-    console.print(f"\nwith the failing, as a multiple of without them: {ratios}")
+    console.print(f"\nwith the failing, as a multiple of without them: {ratios}\n\n{_WORDS}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
