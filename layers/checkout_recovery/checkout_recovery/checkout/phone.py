@@ -1,8 +1,8 @@
 """Phone numbers: kept as they were given, with the E.164 form where there is one."""
+# ruff: noqa: PLC0415 - phonenumbers is 59 modules, and only ingest reads a number in each first answer
 
 import functools
 
-import phonenumbers
 from pydantic import BaseModel, ConfigDict
 
 _NATIONAL_DIGITS = 10
@@ -60,7 +60,11 @@ class Phone(BaseModel):
         """The calling code's digits, as given or else read from the number."""
         if self.dial_code:
             return self.dial_code.lstrip("+")
-        return str(phonenumbers.parse(self.e164).country_code) if self.e164 else None
+        if self.e164 is None:
+            return None
+        import phonenumbers
+
+        return str(phonenumbers.parse(self.e164).country_code)
 
 
 def _is_same_number(number: str, whole: Phone) -> bool:
@@ -70,7 +74,11 @@ def _is_same_number(number: str, whole: Phone) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _national(e164: str | None) -> str | None:
-    return phonenumbers.national_significant_number(phonenumbers.parse(e164)) if e164 else None
+    if not e164:
+        return None
+    import phonenumbers
+
+    return phonenumbers.national_significant_number(phonenumbers.parse(e164))
 
 
 def _digits(number: str) -> str:
@@ -93,6 +101,8 @@ def _e164(number: str, dial_code: str | None, international: str | None) -> str 
 
 
 def _valid(candidate: str) -> str | None:
+    import phonenumbers
+
     try:
         parsed = phonenumbers.parse(candidate)
     except phonenumbers.NumberParseException:
