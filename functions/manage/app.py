@@ -1,8 +1,9 @@
 """The management API: stores, their providers' secrets, subscriptions, and what became of deliveries.
 
 Each route translates, calls one use, and answers. Who calls, the gateway's authorizer has said; what they may
-do is decided here.
+do is decided here. What only a repair or an erasure needs is imported there: most calls are neither.
 """
+# ruff: noqa: PLC0415 - see above
 
 import logging
 from collections.abc import Mapping
@@ -17,7 +18,6 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel
 
 from checkout_recovery import wiring
-from checkout_recovery.erasure import contact_of
 from checkout_recovery.errors import (
     FieldError,
     Forbidden,
@@ -29,8 +29,6 @@ from checkout_recovery.errors import (
 )
 from checkout_recovery.http_api import JSON_TYPE, json_of, problem
 from checkout_recovery.observability import logger
-from checkout_recovery.repair.replay import Wanted
-from checkout_recovery.repair.tell import requeued, told_of
 from checkout_recovery.subscriptions.answers import (
     CaptureAnswer,
     CheckoutAnswer,
@@ -242,6 +240,8 @@ def replay_delivery(store_id: str, subscription_id: str, delivery_id: str) -> Re
 
 @app.post("/v1/stores/<store_id>/subscriptions/<subscription_id>/recover")
 def recover(store_id: str, subscription_id: str) -> Response[str]:
+    from checkout_recovery.repair.replay import Wanted
+
     _allow(store_id)
     asked = _body(RecoverRequest)
     wanted = Wanted(
@@ -288,6 +288,8 @@ def count_dead_letters() -> Response[str]:
 
 @app.get("/v1/dead-letters/<queue>")
 def look_at_dead_letters(queue: str) -> Response[str]:
+    from checkout_recovery.repair.tell import told_of
+
     _allow_operator()
     letters = wiring.dead_letter_queues().look(queue, _limit(), _has_time)
     return _answer(200, DeadLetterPage(messages=[told_of(queue, letter) for letter in letters]))
@@ -295,6 +297,8 @@ def look_at_dead_letters(queue: str) -> Response[str]:
 
 @app.post("/v1/dead-letters/<queue>/requeue")
 def requeue(queue: str) -> Response[str]:
+    from checkout_recovery.repair.tell import requeued
+
     _allow_operator()
     asked = _body(RequeueRequest)
     queues = wiring.dead_letter_queues()
@@ -330,6 +334,8 @@ def get_checkout(store_id: str) -> Response[str]:
 
 @app.delete("/v1/stores/<store_id>/shoppers/(?s:.+)")  # as a checkout's id: an address may hold a slash
 def erase_shopper(store_id: str) -> Response[str]:
+    from checkout_recovery.erasure import contact_of
+
     _allow(store_id)
     _check_store_id(store_id)
     contact = contact_of(_spelled(app.current_event.path.partition("/shoppers/")[2]))

@@ -1,14 +1,13 @@
 """Subscriptions: made, read, changed, given a new key, and removed."""
+# ruff: noqa: PLC0415 - the contracts are only needed where a subscription is made or changed
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from checkout_recovery.checkout.event import EventType
-from checkout_recovery.contracts import CONTRACTS, cashfree_v1
-from checkout_recovery.contracts.contract import Contract
 from checkout_recovery.delivery.egress import header_fault, url_refusal
 from checkout_recovery.errors import Conflict, FieldError, MalformedRequest, NotFound, ProblemError
 from checkout_recovery.secrets import WRITING, Secret, Secrets, subscription_secret
@@ -23,6 +22,9 @@ from checkout_recovery.subscriptions.subscription import (
 )
 from checkout_recovery.subscriptions.version import next_version
 from checkout_recovery.tables.registry import RegistryTable
+
+if TYPE_CHECKING:
+    from checkout_recovery.contracts.contract import Contract
 
 MAX_PAGE = 100
 
@@ -136,6 +138,8 @@ class SubscriptionKeeper:
             MalformedRequest: what is asked for cannot be had; it names the fields.
             Conflict: somebody else is changing it at this moment.
         """
+        from checkout_recovery.contracts import CONTRACTS
+
         before = self.get(store_id, subscription_id)
         changes: dict[str, Any] = request.model_dump(exclude_unset=True)
         faults: list[FieldError] = []
@@ -208,7 +212,9 @@ class SubscriptionKeeper:
             self._registry.delete_subscription(store_id, subscription_id)
             self._secrets.delete([subscription_secret(store_id, subscription_id)])
 
-    def _checked(self, request: SubscriptionRequest) -> Contract:
+    def _checked(self, request: SubscriptionRequest) -> "Contract":
+        from checkout_recovery.contracts import CONTRACTS, cashfree_v1
+
         contract = CONTRACTS.get((request.topic, request.version))
         if contract is None:
             known = ", ".join(f"{topic} {version}" for topic, version in CONTRACTS)
@@ -230,11 +236,13 @@ class SubscriptionKeeper:
         return [FieldError("callback_url", refusal)] if refusal else []
 
 
-def _has_recipe(contract: Contract) -> bool:
+def _has_recipe(contract: "Contract") -> bool:
+    from checkout_recovery.contracts import cashfree_v1
+
     return contract.topic == cashfree_v1.TOPIC
 
 
-def _in_order(contract: Contract, events: Iterable[EventType]) -> tuple[EventType, ...]:
+def _in_order(contract: "Contract", events: Iterable[EventType]) -> tuple[EventType, ...]:
     wanted = set(events)
     return tuple(event for event in contract.events if event in wanted)
 
@@ -245,7 +253,7 @@ def _once_each(requires: Iterable[Required]) -> tuple[Required, ...]:
 
 
 def _suppression_faults(
-    contract: Contract, consent: ConsentRule, requires: Sequence[Required]
+    contract: "Contract", consent: ConsentRule, requires: Sequence[Required]
 ) -> list[FieldError]:
     """Refuses rules that would spare no shopper: all that such a contract carries is told."""
     if EventType.ABANDONED in contract.events:
@@ -255,7 +263,7 @@ def _suppression_faults(
     return [FieldError(field, why) for field, is_asked in asked.items() if is_asked]
 
 
-def _event_faults(contract: Contract, events: Sequence[EventType]) -> list[FieldError]:
+def _event_faults(contract: "Contract", events: Sequence[EventType]) -> list[FieldError]:
     known = ", ".join(contract.events)
     return [
         FieldError(f"events.{at}", f"The contract has only: {known}")
