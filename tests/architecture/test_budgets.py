@@ -24,7 +24,7 @@ CALLS = {
     "event": ["BatchGetItem", "BatchWriteItem"],
 }
 """Of a shopper with a phone and an e-mail address; the event goes to 10 subscribers."""
-MODULES = {"authorize": 185, "fanout": 435, "ingest": 430, "manage": 560, "retry": 440, "sweep": 420}
+MODULES = {"authorize": 185, "fanout": 375, "ingest": 430, "manage": 480, "retry": 380, "sweep": 360}
 """Once a function has answered, Python's own too."""
 ITEM_BYTES = {"checkout": 1_600, "delivery": 400}
 """FlexyPe's sample of 2026-05, and a first attempt that was answered."""
