@@ -7,6 +7,8 @@ a kept request taken in again: an event that manage sends, and that no request t
 from datetime import UTC, datetime
 from typing import Any
 
+import phonenumbers  # noqa: F401 - for the first snapshot with a number, which has less CPU than the start has
+
 from checkout_recovery import wiring
 from checkout_recovery.errors import BrokenRecord, Forbidden, NotFound, ProblemError
 from checkout_recovery.http_api import answer, body_of, headers_of, problem

@@ -1,5 +1,5 @@
 """Phone numbers: kept as they were given, with the E.164 form where there is one."""
-# ruff: noqa: PLC0415 - phonenumbers is 59 modules, and only ingest reads a number in each first answer
+# ruff: noqa: PLC0415 - phonenumbers is 59 modules, and only ingest can be sure to read a number
 
 import functools
 
