@@ -106,6 +106,27 @@ def test_while_a_circuit_is_open_nobody_takes_turns() -> None:
     assert {(each.reason, each.has_slot) for each in world.queue.messages} == {("circuit_open", False)}
 
 
+@pytest.mark.parametrize(
+    ("wait", "first", "last"), [(1, 5, 10), (8, 8, 13), (60, 60, 90), (600, 600, 900)]
+)  # seconds; 900 is what a message of SQS may wait in one go
+def test_what_waits_for_a_probe_comes_over_half_as_long_again(wait: int, first: int, last: int) -> None:
+    world = World(SUBSCRIPTION)
+    circuit = {"sub_1": replace(OPEN["sub_1"], probe_at=NOW + wait * SECOND)}
+    for number in (0, 1):
+        world.chance = float(number)
+        world.attempts(probes=False)([due(number)], circuit, 5.0)
+    assert [each.not_before for each in world.queue.messages] == [NOW + first * SECOND, NOW + last * SECOND]
+
+
+def test_what_still_waits_for_the_same_is_not_told_to_the_log_again() -> None:
+    world = World(SUBSCRIPTION)
+    known, other = replace(due(1), waits_for="circuit_open"), replace(due(2), waits_for="timeout")
+    world.attempts(probes=False)([known, other], OPEN, 5.0)
+    assert len(world.queue.messages) == 2
+    assert [record.reason for record in world.log.records.values()] == ["circuit_open"]
+    assert world.log.records.keys() == {other.delivery.delivery_id}
+
+
 def test_the_log_counts_attempts_before_a_replay_and_the_schedule_does_not() -> None:
     world = World(SUBSCRIPTION)
     world.receivers.failures["sub_1"] = Failure.TIMEOUT

@@ -33,6 +33,7 @@ class Registry:
     """Holds subscriptions and open circuits, and counts how often they were read."""
 
     def __init__(self, *subscriptions: Subscription) -> None:
+        self.chance = 0.0
         self.held = Subscriptions(1, subscriptions)
         self.circuits: dict[str, Circuit] = {}
         self.disabled: list[Subscription] = []
@@ -180,6 +181,8 @@ class World:
 
     def __init__(self, *subscriptions: Subscription) -> None:
         self.clock = Clock()
+        self.chance = 0.0
+        """What `random` gives."""
         self.registry = Registry(*subscriptions)
         self.checkouts = Checkouts()
         self.log = Log(self.registry)
@@ -209,7 +212,7 @@ class World:
             dead_letters=self.dead_letters,  # type: ignore[arg-type] # the same
             deferral=timedelta(seconds=1),
             now=self.clock,
-            random=lambda: 0.0,
+            random=lambda: self.chance,
         )
 
     def circuits(self, *, probes: bool) -> Circuits:

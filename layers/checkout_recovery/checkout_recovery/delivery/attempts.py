@@ -57,6 +57,8 @@ class Due:
     """When an operator asked for it."""
     quiet_until: datetime | None = None
     """It asks for a message, and the store's quiet hours have begun: until when."""
+    waits_for: str | None = None
+    """Why it waits, as the log has it: it need not be told again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ class Settled:
     has_slot: bool = False
     last: Attempt | None = None
     """The attempt of this run; None where none was made."""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the log does not say it already."""
+        return self.state is not State.PENDING or self.last is not None or self.reason != self.due.waits_for
 
 
 class Attempts:
@@ -160,9 +167,8 @@ class Attempts:
             if circuit := open_circuits.get(subscription_id):
                 # A probe needs no turn: nothing else is sent, and once claimed it must not be put off.
                 probes = self._circuits.probes(circuit)
-                later = max(circuit.probe_at, self._now() + SCHEDULE[0])
                 now_able = theirs[:probes]
-                waiting = [self._postponed(due, CIRCUIT_OPEN, later) for due in theirs[probes:]]
+                waiting = [self._after_probe(due, circuit) for due in theirs[probes:]]
             else:
                 now_able, waiting = self._take_turns(theirs)
             able += now_able
@@ -182,16 +188,21 @@ class Attempts:
             turns = [now + SCHEDULE[0]] * len(waiting)
         soon = [due for due, turn in zip(waiting, turns, strict=True) if turn <= now + _SOON]
         later = [
-            replace(self._postponed(due, RATE_LIMITED, turn, jitter=False), has_slot=True)
+            replace(_postponed(due, RATE_LIMITED, turn), has_slot=True)
             for due, turn in zip(waiting, turns, strict=True)
             if turn > now + _SOON
         ]
         return [due for due in dues if due.has_slot] + soon, later
 
-    def _postponed(self, due: Due, reason: str, later: datetime, *, jitter: bool = True) -> Settled:
-        if jitter:
-            later += SCHEDULE[0] * self._random()
-        return Settled(due, State.PENDING, reason, later)
+    def _after_probe(self, due: Due, circuit: Circuit) -> Settled:
+        """Postpones until the receiver has been probed.
+
+        What waited long comes over half as long again: all that has gathered must not come at once, neither
+        to a receiver that is back nor to the tables while it is not.
+        """
+        now = self._now()
+        wait = max(circuit.probe_at - now, SCHEDULE[0])
+        return _postponed(due, CIRCUIT_OPEN, now + wait + max(wait / 2, SCHEDULE[0]) * self._random())
 
     # ------------------------------------------------------------ the attempt
 
@@ -205,7 +216,8 @@ class Attempts:
         for due in dues:
             secret = secrets.get(_secret_name(due.delivery))
             if secret is None:
-                settled.append(self._postponed(due, SECRET_UNAVAILABLE, self._now() + _SECRET_WAIT))
+                later = self._now() + _SECRET_WAIT + SCHEDULE[0] * self._random()
+                settled.append(_postponed(due, SECRET_UNAVAILABLE, later))
             else:
                 posts.append(self._post(due.delivery, secret, bodies[_body_key(due.delivery)]))
         outcomes = self._sender.send(posts, budget_seconds) if posts else []
@@ -236,7 +248,7 @@ class Attempts:
     def _settle(self, due: Due, outcome: Outcome) -> Settled:
         now = self._now()
         if outcome.failure is Failure.DEFERRED:
-            return self._postponed(due, Failure.DEFERRED.value, now + self._deferral, jitter=False)
+            return _postponed(due, Failure.DEFERRED.value, now + self._deferral)
         if outcome.delivered:
             last = Attempt(now, None, outcome.status, outcome.latency_ms)
             return Settled(due, State.DELIVERED, last=last)
@@ -268,12 +280,16 @@ class Attempts:
             Unavailable: the log is throttled or down.
         """
         now = self._now()
-        self._deliveries.record([_entry(one, now) for one in settled])
+        self._deliveries.record([_entry(one, now) for one in settled if one.is_news])
         _log_failures(settled)
         _count(settled, now)
 
 
 _GIVEN_UP = (State.EXPIRED, State.EXHAUSTED)
+
+
+def _postponed(due: Due, reason: str, later: datetime) -> Settled:
+    return Settled(due, State.PENDING, reason, later)
 
 
 def _render(dues: Iterable[Due]) -> tuple[Bodies, frozenset[str]]:

@@ -205,6 +205,7 @@ class Retry:
             has_slot=message.has_slot,
             asked_at=message.asked_at if is_retry else now,
             quiet_until=delivery.quiet_until(store.settings.quiet_hours, now),
+            waits_for=record.reason if record and record.state is State.PENDING else None,
         )
 
     def _end(
