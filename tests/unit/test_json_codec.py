@@ -114,7 +114,16 @@ def test_a_whole_surrogate_pair_is_one_character() -> None:
     assert parse(b'"\\ud83d\\ude00"') == "😀"
 
 
-@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        (b"[", b"]"),
+        (b'{"a":', b"}"),
+        (b'["]",', b',"["]'),  # in pairs with those in the texts, no two brackets enclose one another
+        (b'{"}":', b',"{":1}'),
+        (b'["\\"]\\"",', b',"\\"[\\""]'),
+    ],
+)
 def test_depth_is_bounded_however_deep_it_goes(opening: bytes, closing: bytes) -> None:
     def nested(depth: int) -> bytes:
         return opening * depth + b"1" + closing * depth
@@ -123,6 +132,23 @@ def test_depth_is_bounded_however_deep_it_goes(opening: bytes, closing: bytes) -
     for depth in (MAX_DEPTH + 1, 1_000, 50_000):
         with pytest.raises(JsonError, match="nested too deeply"):
             parse(nested(depth))
+
+
+@given(
+    st.sampled_from(["abc", "[]{}", '[]{}"\\']).flatmap(
+        lambda letters: st.lists(st.text(letters, max_size=4), min_size=MAX_DEPTH - 2, max_size=MAX_DEPTH)
+    )
+)
+def test_the_texts_in_a_body_do_not_change_its_depth(texts: list[str]) -> None:
+    value: Any = [1]
+    for text in texts:
+        value = [text, value, text] if len(text) % 2 else {f"_{text}": value, text: [text]}
+    body = dumps(value).encode()
+    if len(texts) < MAX_DEPTH:
+        assert parse(body) == value
+    else:
+        with pytest.raises(JsonError, match="nested too deeply"):
+            parse(body)
 
 
 def test_an_error_repeats_nothing_of_the_body() -> None:

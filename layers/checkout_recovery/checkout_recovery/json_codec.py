@@ -9,6 +9,7 @@ walk through what was read.
 """
 
 import json
+from codecs import BOM_UTF8
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, NoReturn
@@ -64,6 +65,8 @@ _TO_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
 _strict = partial(json.JSONDecoder, object_pairs_hook=_object, parse_float=_decimal, parse_constant=_constant)
 _decoder, _long_numbers_decoder = _strict(), _strict(parse_int=_integer)
 _trusted = json.JSONDecoder(parse_float=Decimal)
+_ONE_KIND = bytes.maketrans(b"[]", b"{}")
+_NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'{}[]"'))
 
 
 def parse(body: bytes) -> Any:
@@ -75,18 +78,34 @@ def parse(body: bytes) -> Any:
     has_long_numbers = _SAFE_DIGITS in body.translate(_TO_ZERO)
     decoder = _long_numbers_decoder if has_long_numbers else _decoder
     try:
-        value = decoder.decode(body.decode("utf-8-sig"))
+        value = decoder.decode(body.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError:
         raise JsonError("The body is not UTF-8.") from None
     except RecursionError:
         raise JsonError("The body is nested too deeply.") from None
     except ValueError:
         raise JsonError("The body is not JSON.") from None
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
+    if not _is_shallow(body):
         _check_depth(value)
     if b"\\" in body and (b"\\ud" in body or b"\\uD" in body):
         _check_surrogates(value)
     return value
+
+
+def _is_shallow(body: bytes) -> bool:
+    """Whether a body's brackets alone show that it is not too deep; with one in a text they may not.
+
+    Unless one is escaped, each quote of JSON begins or ends a text; one with a bracket in it keeps its own.
+    """
+    nested = body.translate(_ONE_KIND, _NEITHER_BRACKET_NOR_QUOTE)
+    if nested.count(b"{") <= MAX_DEPTH:
+        return True
+    if b"\\" in body and b'\\"' in body:
+        return False
+    nested = nested.replace(b'""', b"")
+    for _ in range(MAX_DEPTH):
+        nested = nested.replace(b"{}", b"")  # the innermost level
+    return not nested
 
 
 def _check_depth(value: Any) -> None:
