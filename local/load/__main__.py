@@ -1,9 +1,10 @@
 """Runs the load: `python -m local.load`, or `make load`.
 
-Each round is two phases of the same length with the same receivers: in the first those that fail are
-paused, in the second they are not. So what failing receivers cost the others is a ratio from one run, and
-with several rounds what else the machine does hits both. It ends with 0 if nothing is lost, everything
-verifies, and whoever is well has all.
+Each round is two phases of the same length with the same receivers: in one those that fail are paused, in
+the other they are not. So what failing receivers cost the others is a ratio from one run, and with several
+rounds, every second one the other way round, what else the machine does hits both. Who is started again is
+met anew: what that costs, once, is told by itself. It ends with 0 if nothing is lost, everything verifies,
+and whoever is well has all.
 """
 
 import argparse
@@ -12,9 +13,9 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from local.load.reconcile import Account, account, percentile
 from local.load.shoppers import Posted, Written, post
 from local.receiver import Arrival, Receiver
 
+WITHOUT, MEETING, WITH = "without", "meeting", "with"
+"""The phases' names."""
 _WARM_UP_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
 PERCENTILES = (50, 95, 99)
@@ -48,6 +51,8 @@ class Options:
     seconds: float = 30.0
     """Each phase's length."""
     rounds: int = 1
+    meet_seconds: float = 5.0
+    """How long snapshots are posted to those that fail before the phase with them."""
     rate: float = 8.0
     """Snapshots a second."""
     settle_seconds: float = 60.0
@@ -91,12 +96,16 @@ def run(stack: Stack, options: Options, say: Callable[[str], None]) -> list[Phas
             post(stores, _WARM_UP_SECONDS, options.rate, "warm-up", options.seed)
         phases = []
         for number in range(options.rounds):
-            say(f"round {number + 1} of {options.rounds}: first without those that fail")
-            with _paused(failing):
-                phases.append(run_phase("without", number, stores, subscribers, receiver, options, say))
-            say("now with them")
-            with receivers.flap():
-                phases.append(run_phase("with", number, stores, subscribers, receiver, options, say))
+            for name in (WITHOUT, WITH) if number % 2 == 0 else (WITH, WITHOUT):
+                say(f"round {number + 1} of {options.rounds}, {name} those that fail")
+                if name == WITHOUT:
+                    with _paused(failing):
+                        phases.append(run_phase(WITHOUT, number, stores, subscribers, receiver, options, say))
+                    continue
+                with receivers.flap():
+                    meeting = replace(options, seconds=options.meet_seconds)
+                    phases.append(run_phase(MEETING, number, stores, subscribers, receiver, meeting, say))
+                    phases.append(run_phase(WITH, number, stores, subscribers, receiver, options, say))
     return phases
 
 
@@ -126,9 +135,11 @@ def run_phase(
     while time.monotonic() < deadline and not _have_all(sure, posted.written, receiver.arrivals):
         time.sleep(_LOOK_SECONDS)
     time.sleep(_LOG_SECONDS)
-    listening = subscribers if name == "with" else sure
-    came = receiver.arrivals
-    return Phase(name, posted, tuple(_account(one, posted.written, came) for one in listening))
+    listening = sure if name == WITHOUT else subscribers
+    logs = [_logged(one) for one in listening]
+    came = receiver.arrivals  # after the logs: what they take for delivered has come by then
+    accounts = (_account(one, posted.written, came, log) for one, log in zip(listening, logs, strict=True))
+    return Phase(name, posted, tuple(accounts))
 
 
 def _have_all(
@@ -143,8 +154,14 @@ def _have_all(
     )
 
 
-def _account(one: Subscriber, written: Sequence[Written], arrivals: Sequence[Arrival]) -> Account:
-    log = {entry["event_id"]: entry["state"] for entry in one.store.deliveries(one.name)}
+def _logged(one: Subscriber) -> Mapping[str, str]:
+    """The state of each of a subscriber's deliveries, by event."""
+    return {entry["event_id"]: entry["state"] for entry in one.store.deliveries(one.name)}
+
+
+def _account(
+    one: Subscriber, written: Sequence[Written], arrivals: Sequence[Arrival], log: Mapping[str, str]
+) -> Account:
     return account(
         one,
         [event for event in written if event.store_id == one.store.store_id],
@@ -176,8 +193,10 @@ def faults(phases: Sequence[Phase]) -> list[str]:
 
 def figures(phases: Sequence[Phase]) -> dict[str, Any]:
     """The run in figures."""
-    told = {name: _sums([phase for phase in phases if phase.name == name]) for name in ("without", "with")}
-    without, with_ = (sums["seconds"] for sums in told.values())
+    told = {
+        name: _sums([phase for phase in phases if phase.name == name]) for name in (WITHOUT, MEETING, WITH)
+    }
+    without, with_ = (told[name]["seconds"] for name in (WITHOUT, WITH))
     told["ratio"] = {name: with_[name] / without[name] for name in without if without[name] and with_[name]}
     return told
 
@@ -217,19 +236,20 @@ _WORDS = (
 
 
 def show(told: dict[str, Any], console: Console) -> None:
-    for phase in ("without", "with"):
+    for phase in (WITHOUT, WITH):
         receivers = told[phase]["receivers"]
         table = Table("", *receivers, box=box.SIMPLE)  # one column for each kind: it fits into 80 characters
         for column in _COLUMNS:
             table.add_row(column.replace("_", " "), *(str(sums[column]) for sums in receivers.values()))
-        seconds = told[phase]["seconds"]
         console.print(f"\n{phase} the failing: {told[phase]['events']} events", table)
-        console.print(
-            "latency of those that are well: "
-            + ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if value is not None)
-        )
+        console.print(f"latency of those that are well: {_latencies(told[phase])}")
+    console.print(f"while the failing were met: {_latencies(told[MEETING])}")
     ratios = ", ".join(f"{name} {value:.2f}" for name, value in told["ratio"].items())
     console.print(f"\nwith the failing, as a multiple of without them: {ratios}\n\n{_WORDS}")
+
+
+def _latencies(sums: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.3f} s" for name, value in sums["seconds"].items() if value is not None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
