@@ -32,7 +32,7 @@ GROUPS: Mapping[str, float] = {
     "taking_in": 90,
     "cold_start": 130,
     "memory": 50,
-    "latency": 170,
+    "latency": 400,
     "growth": 90,
 }
 """The modules that measure, and how many seconds each may take."""
