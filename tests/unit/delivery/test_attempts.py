@@ -148,6 +148,13 @@ def test_what_was_tried_before_is_no_first_attempt_to_the_metrics(measured: Meas
     assert {"FirstAttemptMilliseconds", "RetryAgeSeconds"} & measured() == {"RetryAgeSeconds"}
 
 
+def test_what_waited_for_the_morning_was_not_slow(measured: Measured) -> None:
+    world = World(SUBSCRIPTION)
+    world.attempts(probes=True)([replace(due(1), waits_for="quiet_hours")], {}, 5.0)
+    assert attempted(world) == ["c1"]
+    assert "FirstAttemptMilliseconds" not in measured()
+
+
 def test_what_is_given_up_is_in_the_dead_letter_queue_before_the_log_says_so() -> None:
     world = World(SUBSCRIPTION)
     world.receivers.failures["sub_1"] = Failure.HTTP

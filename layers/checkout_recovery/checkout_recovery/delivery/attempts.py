@@ -398,7 +398,11 @@ def _count(settled: Sequence[Settled], now: datetime) -> None:
         measure("Suppressed", count, reason=reason or "")
     attempted = [one for one in settled if one.last]
     ages = [(one.due, now - one.due.delivery.event.time) for one in attempted]
-    first = [_milliseconds(age) for due, age in ages if not due.earlier + due.attempts]
+    first = [  # but for what was told in the morning: nobody was slow
+        _milliseconds(age)
+        for due, age in ages
+        if not due.earlier + due.attempts and due.waits_for != Suppression.QUIET_HOURS
+    ]
     later = [age.total_seconds() for due, age in ages if due.earlier + due.attempts]
     if first:
         measure("FirstAttemptMilliseconds", *first)
