@@ -104,7 +104,10 @@ def _is_shallow(body: bytes) -> bool:
         return False
     nested = nested.replace(b'""', b"")
     for _ in range(MAX_DEPTH):
-        nested = nested.replace(b"{}", b"")  # the innermost level
+        outer = nested.replace(b"{}", b"")  # without the innermost level
+        if len(outer) == len(nested):
+            break
+        nested = outer
     return not nested
 
 

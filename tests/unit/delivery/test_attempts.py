@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,11 @@ from checkout_recovery.checkout.event import Event, EventType
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.delivery.attempts import Due
 from checkout_recovery.delivery.plan import delivery_of
+from checkout_recovery.delivery.retry_policy import EXPIRES_AFTER
 from checkout_recovery.delivery.send import Failure
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.subscription import Subscription
-from checkout_recovery.tables.deliveries import State
+from checkout_recovery.tables.deliveries import DeliveryRecord, State
 from tests.unit.delivery.world import NOW, World
 
 SECOND = timedelta(seconds=1)
@@ -46,8 +48,13 @@ def measured(capsys: pytest.CaptureFixture[str]) -> Measured:
     return names
 
 
-def due(number: int, subscription: Subscription = SUBSCRIPTION, **standing: int | bool) -> Due:
-    event = Event(id=f"evt_{number}", type=EventType.COMPLETED, time=NOW - 10 * SECOND)
+def due(
+    number: int,
+    subscription: Subscription = SUBSCRIPTION,
+    told_at: datetime = NOW - 10 * SECOND,
+    **standing: int | bool,
+) -> Due:
+    event = Event(id=f"evt_{number}", type=EventType.COMPLETED, time=told_at)
     checkout = Checkout(
         store_id="my-store", checkout_id=f"c{number}", sequence=1, event=event, created_at=NOW
     )
@@ -58,6 +65,28 @@ def due(number: int, subscription: Subscription = SUBSCRIPTION, **standing: int 
         earlier=int(standing.get("earlier", 0)),
         has_slot=bool(standing.get("has_slot", False)),
     )
+
+
+def logged(one: Due, reason: str, **changes: Any) -> Due:
+    """With its entry in the log."""
+    delivery = one.delivery
+    record = DeliveryRecord(
+        subscription_id=delivery.subscription.subscription_id,
+        delivery_id=delivery.delivery_id,
+        store_id=delivery.checkout.store_id,
+        checkout_id=delivery.checkout.checkout_id,
+        event_id=delivery.event.id,
+        event_type=delivery.event.type.value,
+        sequence=delivery.checkout.sequence,
+        state=State.PENDING,
+        attempts=one.made,
+        reason=reason,
+        status=None,
+        latency_ms=None,
+        recorded_at=NOW,
+        expires_at=one.expires_at,
+    )
+    return replace(one, logged=replace(record, **changes))
 
 
 def attempted(world: World) -> list[str]:
@@ -120,11 +149,39 @@ def test_what_waits_for_a_probe_comes_over_half_as_long_again(wait: int, first: 
 
 def test_what_still_waits_for_the_same_is_not_told_to_the_log_again() -> None:
     world = World(SUBSCRIPTION)
-    known, other = replace(due(1), waits_for="circuit_open"), replace(due(2), waits_for="timeout")
+    known, other = logged(due(1), "circuit_open"), logged(due(2), "timeout")
     world.attempts(probes=False)([known, other], OPEN, 5.0)
     assert len(world.queue.messages) == 2
     assert [record.reason for record in world.log.records.values()] == ["circuit_open"]
     assert world.log.records.keys() == {other.delivery.delivery_id}
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        {"attempts": 1},  # an attempt was made whose entry could not be written
+        {"expires_at": NOW + timedelta(days=29)},
+        {"state": State.EXHAUSTED},
+    ],
+    ids=["attempts", "expiry", "state"],
+)
+def test_a_log_that_is_behind_is_told_though_the_reason_is_the_same(behind: dict[str, Any]) -> None:
+    world = World(SUBSCRIPTION)
+    one = logged(due(1, attempts=2), "circuit_open", **behind)
+    world.attempts(probes=False)([one], OPEN, 5.0)
+    (record,) = world.log.records.values()
+    assert (record.state, record.attempts) == (State.PENDING, 2)
+    assert record.expires_at == NOW + timedelta(days=30)
+
+
+@pytest.mark.parametrize(("left", "latest"), [(900, 840), (700, 640), (630, 600), (60, 600)])
+def test_what_waits_for_a_probe_does_not_expire_by_the_spread(left: int, latest: int) -> None:
+    world = World(SUBSCRIPTION)
+    world.chance = 1.0
+    circuit = {"sub_1": replace(OPEN["sub_1"], probe_at=NOW + 600 * SECOND)}
+    told = NOW - EXPIRES_AFTER[EventType.COMPLETED] + left * SECOND
+    world.attempts(probes=False)([due(1, told_at=told)], circuit, 5.0)
+    assert [each.not_before for each in world.queue.messages] == [NOW + latest * SECOND]
 
 
 def test_the_log_counts_attempts_before_a_replay_and_the_schedule_does_not() -> None:
@@ -150,7 +207,7 @@ def test_what_was_tried_before_is_no_first_attempt_to_the_metrics(measured: Meas
 
 def test_what_waited_for_the_morning_was_not_slow(measured: Measured) -> None:
     world = World(SUBSCRIPTION)
-    world.attempts(probes=True)([replace(due(1), waits_for="quiet_hours")], {}, 5.0)
+    world.attempts(probes=True)([logged(due(1), "quiet_hours")], {}, 5.0)
     assert attempted(world) == ["c1"]
     assert "FirstAttemptMilliseconds" not in measured()
 

@@ -33,7 +33,6 @@ class Registry:
     """Holds subscriptions and open circuits, and counts how often they were read."""
 
     def __init__(self, *subscriptions: Subscription) -> None:
-        self.chance = 0.0
         self.held = Subscriptions(1, subscriptions)
         self.circuits: dict[str, Circuit] = {}
         self.disabled: list[Subscription] = []

@@ -60,7 +60,7 @@ class Phone(BaseModel):
         """The calling code's digits, as given or else read from the number."""
         if self.dial_code:
             return self.dial_code.lstrip("+")
-        if self.e164 is None:
+        if not self.e164:
             return None
         import phonenumbers
 

@@ -16,7 +16,14 @@ from functools import partial
 from checkout_recovery.checkout.lifecycle import Suppression
 from checkout_recovery.delivery.circuits import Circuits
 from checkout_recovery.delivery.plan import Delivery
-from checkout_recovery.delivery.retry_policy import SCHEDULE, Ended, after_failure, expires_at, failure_of
+from checkout_recovery.delivery.retry_policy import (
+    LAST_CALL,
+    SCHEDULE,
+    Ended,
+    after_failure,
+    expires_at,
+    failure_of,
+)
 from checkout_recovery.delivery.send import Failure, Outcome, Post, Sender
 from checkout_recovery.delivery.signed import signed_headers
 from checkout_recovery.errors import Unavailable
@@ -30,6 +37,8 @@ from checkout_recovery.tables.turns import Turns
 _SOON = timedelta(seconds=1)
 """Turns that come within it are taken at once."""
 _SECRET_WAIT = timedelta(seconds=30)
+_RENEWED_AFTER = timedelta(hours=12)
+"""Before it may be deleted, after a day at the earliest, the entry of what still waits is written anew."""
 
 CIRCUIT_OPEN = "circuit_open"
 RATE_LIMITED = "rate_limited"
@@ -50,15 +59,27 @@ class Due:
     """How many have been made; since a replay, where there was one."""
     earlier: int = 0
     """How many were made before the replay."""
-    history: tuple[Attempt, ...] = ()
+    logged: DeliveryRecord | None = None
+    """Its entry in the log."""
     has_slot: bool = False
     """Whether it has its turn under the subscription's rate limit already."""
     asked_at: datetime | None = None
     """When an operator asked for it."""
     quiet_until: datetime | None = None
     """It asks for a message, and the store's quiet hours have begun: until when."""
-    waits_for: str | None = None
-    """Why it waits, as the log has it: it need not be told again."""
+
+    @property
+    def made(self) -> int:
+        """How many attempts have been made in all."""
+        return self.earlier + self.attempts
+
+    @property
+    def history(self) -> tuple[Attempt, ...]:
+        return self.logged.history if self.logged else ()
+
+    @property
+    def matters_until(self) -> datetime:
+        return expires_at(self.delivery.event, self.asked_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +97,11 @@ class Settled:
 
     @property
     def is_news(self) -> bool:
-        """Whether the log does not say it already."""
-        return self.state is not State.PENDING or self.last is not None or self.reason != self.due.waits_for
+        """Whether the log does not say it already, or might forget it."""
+        log = self.due.logged
+        if log is None or self.last is not None or self.due.expires_at - log.expires_at >= _RENEWED_AFTER:
+            return True
+        return (self.state, self.reason, self.due.made) != (log.state, log.reason, log.attempts)
 
 
 class Attempts:
@@ -202,7 +226,8 @@ class Attempts:
         """
         now = self._now()
         wait = max(circuit.probe_at - now, SCHEDULE[0])
-        return _postponed(due, CIRCUIT_OPEN, now + wait + max(wait / 2, SCHEDULE[0]) * self._random())
+        later = now + wait + max(wait / 2, SCHEDULE[0]) * self._random()
+        return _postponed(due, CIRCUIT_OPEN, min(later, max(now + wait, due.matters_until - LAST_CALL)))
 
     # ------------------------------------------------------------ the attempt
 
@@ -254,8 +279,7 @@ class Attempts:
             return Settled(due, State.DELIVERED, last=last)
         reason = failure_of(outcome)
         last = Attempt(now, reason, outcome.status, outcome.latency_ms)
-        expires = expires_at(due.delivery.event, due.asked_at)
-        step = after_failure(outcome, due.attempts + 1, expires, now, self._random)
+        step = after_failure(outcome, due.attempts + 1, due.matters_until, now, self._random)
         if isinstance(step, Ended):
             return Settled(due, step.state, step.reason, last=last)
         return Settled(due, State.PENDING, reason, step, last=last)
@@ -352,7 +376,7 @@ def _entry(one: Settled, now: datetime) -> DeliveryRecord:
         event_type=delivery.event.type.value,
         sequence=delivery.checkout.sequence,
         state=one.state,
-        attempts=due.earlier + due.attempts + (one.last is not None),
+        attempts=due.made + (one.last is not None),
         reason=one.reason,
         status=last.status if last else None,
         latency_ms=last.latency_ms if last else None,
@@ -376,7 +400,7 @@ def _log_failures(settled: Iterable[Settled]) -> None:
                 "failure": one.last.failure,
                 "status": one.last.status,
                 "latency_ms": one.last.latency_ms,
-                "attempts": one.due.earlier + one.due.attempts + 1,
+                "attempts": one.due.made + 1,
                 "state": one.state.value,
             },
         )
@@ -401,9 +425,9 @@ def _count(settled: Sequence[Settled], now: datetime) -> None:
     first = [  # but for what was told in the morning: nobody was slow
         _milliseconds(age)
         for due, age in ages
-        if not due.earlier + due.attempts and due.waits_for != Suppression.QUIET_HOURS
+        if not due.made and not (due.logged and due.logged.reason == Suppression.QUIET_HOURS)
     ]
-    later = [age.total_seconds() for due, age in ages if due.earlier + due.attempts]
+    later = [age.total_seconds() for due, age in ages if due.made]
     if first:
         measure("FirstAttemptMilliseconds", *first)
     if later:

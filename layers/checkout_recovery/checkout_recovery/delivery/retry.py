@@ -201,11 +201,10 @@ class Retry:
             self._expires_at(store, now),
             attempts=message.attempts if is_retry else 0,  # a replay has all its attempts
             earlier=message.earlier if is_retry else made,
-            history=record.history if record else (),
+            logged=record,
             has_slot=message.has_slot,
             asked_at=message.asked_at if is_retry else now,
             quiet_until=delivery.quiet_until(store.settings.quiet_hours, now),
-            waits_for=record.reason if record and record.state is State.PENDING else None,
         )
 
     def _end(

@@ -26,7 +26,8 @@ EXPIRES_AFTER: Mapping[EventType, timedelta] = {
 }
 """How long after an event it may still be told: an old snapshot helps nobody, a purchase always matters."""
 
-_LAST_CALL = timedelta(minutes=1)
+LAST_CALL = timedelta(minutes=1)
+"""So long before it expires, a delivery that would have come later has an attempt yet."""
 
 GONE = "gone"
 """The receiver answered 410: it wants no more of this subscription."""
@@ -63,7 +64,7 @@ def after_failure(
         return Ended(State.EXPIRED, reason)
     asked = timedelta(seconds=max(0, min(outcome.retry_after or 0, MAX_RETRY_AFTER.total_seconds())))
     # Who asks for more time than is left has it, but for a last attempt.
-    return max(due, min(now + asked * (1 + JITTER * random()), expires - _LAST_CALL))
+    return max(due, min(now + asked * (1 + JITTER * random()), expires - LAST_CALL))
 
 
 def expires_at(event: Event, asked_at: datetime | None = None) -> datetime:
