@@ -94,18 +94,21 @@ def run(stack: Stack, options: Options, say: Callable[[str], None]) -> list[Phas
         failing = [one for one in subscribers if one.kind in FAILING]
         with _paused(failing):  # so that every phase finds the functions started, and connections open
             post(stores, _WARM_UP_SECONDS, options.rate, "warm-up", options.seed)
-        phases = []
+        phases, are_met = [], False
         for number in range(options.rounds):
             for name in (WITHOUT, WITH) if number % 2 == 0 else (WITH, WITHOUT):
                 say(f"round {number + 1} of {options.rounds}, {name} those that fail")
                 if name == WITHOUT:
                     with _paused(failing):
                         phases.append(run_phase(WITHOUT, number, stores, subscribers, receiver, options, say))
+                    are_met = False
                     continue
                 with receivers.flap():
-                    meeting = replace(options, seconds=options.meet_seconds)
-                    phases.append(run_phase(MEETING, number, stores, subscribers, receiver, meeting, say))
+                    if not are_met:
+                        meeting = replace(options, seconds=options.meet_seconds)
+                        phases.append(run_phase(MEETING, number, stores, subscribers, receiver, meeting, say))
                     phases.append(run_phase(WITH, number, stores, subscribers, receiver, options, say))
+                are_met = True
     return phases
 
 
@@ -128,6 +131,7 @@ def run_phase(
     say: Callable[[str], None],
 ) -> Phase:
     """Posts snapshots for a phase's length, and draws up the accounts once those that are well have all."""
+    began = time.time()
     posted = post(stores, options.seconds, options.rate, f"{name}-{number}", options.seed)
     say(f"{len(posted.written)} events written; waiting for those that are well")
     sure = [one for one in subscribers if one.kind in SURE]
@@ -137,7 +141,8 @@ def run_phase(
     time.sleep(_LOG_SECONDS)
     listening = sure if name == WITHOUT else subscribers
     logs = [_logged(one) for one in listening]
-    came = receiver.arrivals  # after the logs: what they take for delivered has come by then
+    # After the logs: what they take for delivered has come by then.
+    came = [arrival for arrival in receiver.arrivals if arrival.at >= began]
     accounts = (_account(one, posted.written, came, log) for one, log in zip(listening, logs, strict=True))
     return Phase(name, posted, tuple(accounts))
 
@@ -178,6 +183,8 @@ def faults(phases: Sequence[Phase]) -> list[str]:
     """What must not be, in words; nothing of a shopper."""
     found = []
     for phase in phases:
+        if not phase.posted.written:
+            found.append(f"{phase.name}: there was no event")
         if phase.posted.refused:
             found.append(f"{phase.name}: {phase.posted.refused} snapshots were not taken in")
         for one in phase.accounts:
@@ -281,7 +288,12 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, Path | None]:
     parser.add_argument("--json", type=Path, default=None, help="where to write the figures")
     given = vars(parser.parse_args(arguments))
     path = given.pop("json")
-    return Options(**given), path
+    options = Options(**given)
+    if min(options.stores, options.rounds, options.seconds, options.meet_seconds, options.rate) <= 0:
+        parser.error("there must be a store, a round, a rate, and time for each phase")
+    if not 0 <= options.failing < options.subscribers:
+        parser.error("of the subscribers, not all may fail")
+    return options, path
 
 
 if __name__ == "__main__":

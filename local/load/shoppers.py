@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from checkout_recovery.checkout.event import event_id
@@ -67,10 +67,11 @@ def post(stores: Sequence[StoreClient], seconds: float, rate: float, phase: str,
                 return
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        number = 0
+        shoppers: list[Future[None]] = []
         while turns.take():
-            pool.submit(shop, number)
-            number += 1
+            shoppers.append(pool.submit(shop, len(shoppers)))
+        for shopper in shoppers:
+            shopper.result()  # what went wrong in its thread is raised here
     return Posted(tuple(written), len(refused))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from local.client import Client, StoreClient, Subscribed
-from local.load.__main__ import Phase, faults, figures
+from local.load.__main__ import Phase, faults, figures, main
 from local.load.receivers import FAILING, Kind, Subscriber, kinds_of
 from local.load.reconcile import Account, account, percentile
 from local.load.shoppers import Posted, Written
@@ -113,6 +113,18 @@ def test_a_run_with_a_loss_a_forgery_or_a_gap_is_at_fault() -> None:
     found = "\n".join(faults([phase]))
     for fault in ("not taken in", "lost 1", "could not verify 1", "lacks 2"):
         assert fault in found
+
+
+def test_a_run_in_which_nothing_happened_is_at_fault() -> None:
+    assert faults([Phase("with", Posted((), 0), (drawn_up([], []),))]) == ["with: there was no event"]
+
+
+@pytest.mark.parametrize("wrong", ["--rounds 0", "--stores 0", "--rate 0", "--seconds 0", "--failing 8"])
+def test_a_run_that_could_show_nothing_is_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(wrong.split())
+    assert refused.value.code == 2
+    assert "error: " in capsys.readouterr().err
 
 
 def test_figures_are_sums_by_kind_and_a_ratio_over_all_rounds() -> None:
