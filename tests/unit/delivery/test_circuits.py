@@ -115,6 +115,22 @@ def test_a_circuit_opens_at_once_where_the_sender_hears_nothing() -> None:
     assert world.circuit == Circuit.opened("my-store", "sub_1", NOW)
 
 
+@pytest.mark.parametrize("closed_by", ["retry", "operator"])
+def test_failures_before_a_circuit_was_closed_do_not_open_it_again(closed_by: str) -> None:
+    world = World()
+    circuit = world.open()
+    world.hear("http", by=world.retry)
+    if closed_by == "retry":
+        assert world.probe(None) == 1
+    else:
+        world.registry.close_circuit(circuit)
+    for one in (world.fan_out, world.retry):
+        world.hear(*["http"] * (FAILURES - 1), by=one)
+        assert world.circuit is None
+    world.hear("http")
+    assert world.circuit
+
+
 def test_five_failures_of_one_batch_open_a_circuit_too() -> None:
     world = World()
     world.hear(*["dns"] * 5)

@@ -80,7 +80,7 @@ class Circuits:
         """
         last: dict[str, tuple[Subscription, Attempt]] = {}
         for subscription, attempt in attempts:
-            self._note(subscription, attempt)
+            self._note(subscription, attempt, is_open=subscription.subscription_id in open_circuits)
             last[subscription.subscription_id] = subscription, attempt
         for subscription_id, (subscription, attempt) in last.items():
             try:
@@ -95,10 +95,11 @@ class Circuits:
         is_same = claimed and circuit and claimed.failing_since == circuit.failing_since
         return claimed if is_same else circuit
 
-    def _note(self, subscription: Subscription, attempt: Attempt) -> None:
+    def _note(self, subscription: Subscription, attempt: Attempt, *, is_open: bool) -> None:
+        """Counts failures in a row until the circuit opens; from one again once it is closed, by whomever."""
         key = _receiver(subscription)
         failures = self._failing.pop(key, 0)
-        if attempt.failure is not None:
+        if attempt.failure is not None and not is_open:
             self._failing[key] = failures + 1
             if len(self._failing) > _MAX_FAILING:
                 self._failing.popitem(last=False)
@@ -118,6 +119,7 @@ class Circuits:
             opened = Circuit.opened(subscription.store_id, subscription.subscription_id, now)
             if self._registry.put_circuit(None, opened):
                 measure("CircuitsOpened", 1)
+            self._failing.pop(_receiver(subscription), None)
 
     def _is_failing(self, subscription: Subscription) -> bool:
         receiver = _receiver(subscription)
