@@ -392,7 +392,11 @@ def main() -> int:
     try:
         with local_cloud(arguments.port, arguments.host) as stack:
             _say(f"ready: {stack.api_url}")
-            _say(f"the rest is in {STACK_FILE.relative_to(ROOT)}; Ctrl-C ends it")
+            file = STACK_FILE.relative_to(ROOT)
+            if json.loads(STACK_FILE.read_text())["endpoint_url"] == stack.endpoint_url:
+                _say(f"the rest is in {file}; Ctrl-C ends it")
+            else:
+                _say(f"{file} and `recovery` stay with the one that was there before; Ctrl-C ends this one")
             threading.Event().wait()
     except LocalCloudError as error:
         print(error, file=sys.stderr)

@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook, WebhookVerificationError
 
 LOOPBACK = "127.0.0.1"
 STANDARD, FLEXYPE, CASHFREE = "standard-webhooks", "flexype-token", "cashfree-hmac"
@@ -369,9 +369,16 @@ def line_of(arrival: Arrival) -> str:
 
 def _key(argument: str) -> tuple[str, str]:
     path, separator, key = argument.partition("=")
-    if not separator or not path or not key:
+    if not separator or not path or not _is_key(key):
         raise argparse.ArgumentTypeError("must be path=whsec_…")
     return "/" + path.lstrip("/"), key
+
+
+def _is_key(key: str) -> bool:
+    with contextlib.suppress(ValueError, EmptyWebhookSecretError):
+        Webhook(key)
+        return key.startswith("whsec_")
+    return False
 
 
 def main() -> int:
@@ -388,7 +395,12 @@ def main() -> int:
     arguments = parser.parse_args()
     # A shell starts what it puts in the background deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with Receiver(arguments.port, tell=lambda arrival: print(line_of(arrival), flush=True)) as receiver:
+    try:
+        listening = Receiver(arguments.port, tell=lambda arrival: print(line_of(arrival), flush=True))
+    except OSError as error:
+        print(f"receiver: port {arguments.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    with listening as receiver:
         keys: dict[str, list[str]] = {}
         for path, key in arguments.key:
             keys.setdefault(path, []).append(key)

@@ -40,7 +40,11 @@ def show_checkout(session: Session, store: StoreId, checkout: CheckoutId) -> Non
         return
     session.screen.facts({"checkout": found.get("checkout_id"), "last event": _event(found)} | _facts(found))
     session.screen.say("")
-    log.table(session.screen, items(found, "deliveries"), empty="No subscription was told of its last event.")
+    session.screen.table(
+        ("subscription", *log.COLUMNS),
+        ((one.get("subscription_id"), *log.row(one)) for one in items(found, "deliveries")),
+        empty="No subscription was told of its last event.",
+    )
 
 
 def _facts(found: Answer) -> dict[str, Any]:

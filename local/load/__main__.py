@@ -1,4 +1,4 @@
-"""Runs the load: `python -m local.load`, or `make load`.
+"""Runs the load: `make load`.
 
 Each round is two phases of the same length with the same receivers: in one those that fail are paused, in
 the other they are not. So what failing receivers cost the others is a ratio from one run, and with several
@@ -133,7 +133,7 @@ def run_phase(
     """Posts snapshots for a phase's length, and draws up the accounts once those that are well have all."""
     began = time.time()
     posted = post(stores, options.seconds, options.rate, f"{name}-{number}", options.seed)
-    say(f"{len(posted.written)} events written; waiting for those that are well")
+    say(f"{name}: {len(posted.written)} events written; waiting for those that are well")
     sure = [one for one in subscribers if one.kind in SURE]
     deadline = time.monotonic() + options.settle_seconds
     while time.monotonic() < deadline and not _have_all(sure, posted.written, receiver.arrivals):
@@ -236,9 +236,12 @@ _COLUMNS = (
 )
 
 
+_FEW_EVENTS = 100
 _WORDS = (
     "owed: events of its store while it listened; behind: not delivered yet, and waiting in the queue; "
-    "superseded: a newer event of its checkout took its place; given up: the delivery log says why."
+    "superseded: a newer event of its checkout took its place; given up: the delivery log says why.\n"
+    "hanging: takes a request and does not answer; dead: nothing listens; flapping: answers 503 for two "
+    "seconds, then 200 for two; erring: 500; gone: 410; slow: 200 after 0.2 s."
 )
 
 
@@ -252,7 +255,12 @@ def show(told: dict[str, Any], console: Console) -> None:
         console.print(f"latency of those that are well: {_latencies(told[phase])}")
     console.print(f"while the failing were met: {_latencies(told[MEETING])}")
     ratios = ", ".join(f"{name} {value:.2f}" for name, value in told["ratio"].items())
-    console.print(f"\nwith the failing, as a multiple of without them: {ratios}\n\n{_WORDS}")
+    console.print(f"\nwith the failing, as a multiple of without them: {ratios}")
+    if min(told[phase]["events"] for phase in (WITHOUT, WITH)) < _FEW_EVENTS:
+        console.print(
+            f"(with fewer than {_FEW_EVENTS} events that says little: a longer run, or more rounds)"
+        )
+    console.print(f"\n{_WORDS}")
 
 
 def _latencies(sums: Mapping[str, Any]) -> str:

@@ -229,3 +229,24 @@ def test_alone_it_says_what_came_and_ends_with_ctrl_c() -> None:
     assert answer.status_code == 200
     assert "verified: standard-webhooks" in line
     assert EMAIL not in line
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with Receiver() as there:
+        port = there.url.rpartition(":")[2]
+        monkeypatch.setattr(sys, "argv", ["receiver", "--port", port, "--key", f"/hook={KEY}"])
+        assert local.receiver.main() == 1
+    assert capsys.readouterr().err == f"receiver: port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("key", ["nonsense", "/hook=", "/hook=notakey", "/hook=whsec_", "/hook=whsec_a"])
+def test_a_key_that_is_none_is_refused(
+    key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["receiver", "--key", key])
+    with pytest.raises(SystemExit):
+        local.receiver.main()
+    assert "must be path=whsec_" in capsys.readouterr().err

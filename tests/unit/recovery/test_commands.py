@@ -258,6 +258,7 @@ def test_a_checkout_is_shown_with_its_deliveries_whatever_its_id(api: PlayedApi)
     output = run("checkout", "my-store", "a/b%c").stdout
     assert "checkout.abandoned of 2026-11-22 15:30:00 IST" in output
     assert delivery_id(NOW, 1) in output
+    assert "sub_1" in output
 
 
 def test_what_a_stranger_named_cannot_command_the_terminal(api: PlayedApi) -> None:
