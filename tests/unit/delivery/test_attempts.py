@@ -16,7 +16,7 @@ from checkout_recovery.delivery.retry_policy import EXPIRES_AFTER
 from checkout_recovery.delivery.send import Failure
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.subscription import Subscription
-from checkout_recovery.tables.deliveries import DeliveryRecord, State
+from checkout_recovery.tables.deliveries import State
 from tests.unit.delivery.world import NOW, World
 
 SECOND = timedelta(seconds=1)
@@ -68,25 +68,11 @@ def due(
 
 
 def logged(one: Due, reason: str, **changes: Any) -> Due:
-    """With its entry in the log."""
-    delivery = one.delivery
-    record = DeliveryRecord(
-        subscription_id=delivery.subscription.subscription_id,
-        delivery_id=delivery.delivery_id,
-        store_id=delivery.checkout.store_id,
-        checkout_id=delivery.checkout.checkout_id,
-        event_id=delivery.event.id,
-        event_type=delivery.event.type.value,
-        sequence=delivery.checkout.sequence,
-        state=State.PENDING,
-        attempts=one.made,
-        reason=reason,
-        status=None,
-        latency_ms=None,
-        recorded_at=NOW,
-        expires_at=one.expires_at,
-    )
-    return replace(one, logged=replace(record, **changes))
+    """With its entry in the log, as it waits for a probe."""
+    before = World(SUBSCRIPTION)
+    before.attempts(probes=False)([one], OPEN, 5.0)
+    (record,) = before.log.records.values()
+    return replace(one, logged=replace(record, reason=reason, **changes))
 
 
 def attempted(world: World) -> list[str]:
