@@ -24,6 +24,9 @@ _PAGES = 10
 _BY_THEMSELVES = (
     "they are tried again by themselves; --state pending sends them now, unless their receiver is left alone"
 )
+_UNTIL_PROBED = (
+    "what was queued waits for its next probe; once it is well, `recovery subscriptions test` ends that"
+)
 
 
 class State(StrEnum):
@@ -66,6 +69,8 @@ class Recovered:
     """How many of the same time wait for their next attempt; None where that was not asked or not known."""
     more_pending: bool = False
     """Whether there are more than were counted."""
+    left_alone: bool = False
+    """Whether its receiver is, so that what was queued waits for the next probe."""
 
 
 def add(app: typer.Typer) -> None:
@@ -106,6 +111,7 @@ def recover(
     with contextlib.suppress(KeyboardInterrupt), session.screen.progress() as bar:
         for run in runs:
             _recover_one(session.api, bar, store, run, asked, (since, until or moments.now()))
+            run.left_alone = run.queued > 0 and _is_left_alone(session.api, store, run)
             if run.finished and State.PENDING not in (state or ()):
                 _count_pending(session.api, store, run, since, until)
     _tell(session.screen, store, asked, runs)
@@ -154,6 +160,16 @@ def _recover_one(
         bar.update(task, completed=_done(run, between), told=told)
 
 
+def _is_left_alone(api: Api, store: str, run: Recovered) -> bool:
+    """Whether a subscription's circuit is open. That it is not known does not make the recovery a failure."""
+    with contextlib.suppress(Failure):
+        return (
+            api.get(path("stores", store, "subscriptions", run.subscription_id)).get("failing_since")
+            is not None
+        )
+    return False
+
+
 def _count_pending(api: Api, store: str, run: Recovered, since: datetime, until: datetime | None) -> None:
     """Counts what is still on its way. That it cannot be counted does not make the recovery a failure."""
     wanted = {"state": State.PENDING.value, "since": moments.wire(since)}
@@ -199,6 +215,8 @@ def _tell(screen: Screen, store: str, asked: dict[str, Any], runs: list[Recovere
         more = "+" if any(run.more_pending for run in runs) else ""
         screen.say(f"{pending}{more} are still pending: {_BY_THEMSELVES}")
     for run in runs:
+        if run.left_alone:
+            screen.say(f"The receiver of {run.subscription_id} is left alone: {_UNTIL_PROBED}")
         if not run.finished:
             screen.note(f"Go on with: {_again(store, asked, run)}")
 

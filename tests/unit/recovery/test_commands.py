@@ -347,6 +347,16 @@ def test_a_recovery_of_what_is_pending_does_not_count_it(api: PlayedApi) -> None
     assert api.requests(LOG) == []
 
 
+@pytest.mark.parametrize(("failing_since", "is_told"), [("2026-11-22T09:00:00.000Z", True), (None, False)])
+def test_a_recovery_says_whose_receiver_is_left_alone(
+    api: PlayedApi, failing_since: str | None, is_told: bool
+) -> None:
+    api.play(RECOVER, recovered(3, 3))
+    api.play(f"GET {SUBSCRIPTIONS}/sub_1", answer(subscription(failing_since=failing_since)))
+    output = run("recover", "my-store", "sub_1", "--since", "2h", "--state", "pending").stdout
+    assert ("The receiver of sub_1 is left alone: what was queued waits" in output) is is_told
+
+
 def test_a_recovery_that_breaks_off_says_how_to_go_on(api: PlayedApi) -> None:
     api.play(RECOVER, recovered(100, 90, "dlv_x.1"), problem(Conflict("The subscription is paused")))
     result = run("recover", "my-store", "sub_1", "--since", "2026-11-22T09:00Z")
