@@ -46,9 +46,8 @@ def _run(stack: Stack, options: Options, rounds: int, until: float) -> Sequence[
             store: [receivers.subscribe(store, Kind.WELL) for _ in range(WELL)] for store in (quiet, beside)
         }
         receivers.subscribe(beside, Kind.HANGING)
-        post(
-            [quiet, beside], WARM_UP_SECONDS, options.rate, "warm-up", options.seed
-        )  # it starts the functions
+        # It starts the functions.
+        post([quiet, beside], WARM_UP_SECONDS, options.rate, "warm-up", options.seed)
         time.sleep(MET_SECONDS)
 
         def phase(store: StoreClient, name: str) -> Phase:

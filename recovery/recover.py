@@ -25,7 +25,8 @@ _BY_THEMSELVES = (
     "they are tried again by themselves; --state pending sends them now, unless their receiver is left alone"
 )
 _UNTIL_PROBED = (
-    "what was queued waits for its next probe; once it is well, `recovery subscriptions test` ends that"
+    "what was queued waits for its next probe. Once it is well, `recovery subscriptions test` closes its "
+    "circuit; then this command with --state pending sends at once"
 )
 
 
@@ -163,10 +164,8 @@ def _recover_one(
 def _is_left_alone(api: Api, store: str, run: Recovered) -> bool:
     """Whether a subscription's circuit is open. That it is not known does not make the recovery a failure."""
     with contextlib.suppress(Failure):
-        return (
-            api.get(path("stores", store, "subscriptions", run.subscription_id)).get("failing_since")
-            is not None
-        )
+        found = api.get(path("stores", store, "subscriptions", run.subscription_id))
+        return found.get("failing_since") is not None
     return False
 
 

@@ -98,17 +98,12 @@ def run(stack: Stack, options: Options, say: Callable[[str], None]) -> list[Phas
         for number in range(options.rounds):
             for name in (WITHOUT, WITH) if number % 2 == 0 else (WITH, WITHOUT):
                 say(f"round {number + 1} of {options.rounds}, {name} those that fail")
-                if name == WITHOUT:
-                    with _paused(failing):
-                        phases.append(run_phase(WITHOUT, number, stores, subscribers, receiver, options, say))
-                    are_met = False
-                    continue
-                with receivers.flap():
-                    if not are_met:
+                with _paused(failing) if name == WITHOUT else receivers.flap():
+                    if name == WITH and not are_met:
                         meeting = replace(options, seconds=options.meet_seconds)
                         phases.append(run_phase(MEETING, number, stores, subscribers, receiver, meeting, say))
-                    phases.append(run_phase(WITH, number, stores, subscribers, receiver, options, say))
-                are_met = True
+                    phases.append(run_phase(name, number, stores, subscribers, receiver, options, say))
+                are_met = name == WITH
     return phases
 
 
