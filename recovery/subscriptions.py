@@ -145,6 +145,8 @@ def health(subscription: Answer) -> str:
         return "paused"
     if subscription.get("failing_since"):
         return f"failing since {when(subscription, 'failing_since')}"
+    if subscription.get("untried"):
+        return "untried"
     return "well"
 
 

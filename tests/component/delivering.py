@@ -72,6 +72,13 @@ class Shop:
         self, name: str, topic: str = "checkout", version: str = "2026-11", **rules: Any
     ) -> Endpoint:
         """Makes a subscription; how its receiver behaves can be set."""
+        key = self.receiver_at(self.receiver.url, name, topic, version, **rules)
+        return self.receiver.trust(f"/{name}", key)
+
+    def receiver_at(
+        self, url: str, name: str, topic: str = "checkout", version: str = "2026-11", **rules: Any
+    ) -> str:
+        """Makes a subscription of a receiver elsewhere; returns its key."""
         key = new_webhook_key()
         rules = {"events": CONTRACTS[topic, version].events} | rules
         subscription = Subscription(
@@ -79,7 +86,7 @@ class Shop:
             store_id=STORE,
             topic=topic,
             version=version,
-            callback_url=f"{self.receiver.url}/{name}",
+            callback_url=f"{url}/{name}",
             key_version=1,
             created_at=self.started,
             updated_at=self.started,
@@ -87,7 +94,7 @@ class Shop:
         )
         wiring.secrets().put(subscription_secret(STORE, name), Secret((key,), version=1))
         wiring.registry().create_subscription(subscription)
-        return self.receiver.trust(f"/{name}", key)
+        return key
 
     def save(self, *checkouts: Checkout) -> None:
         """Lets the table hold these as they stand."""

@@ -17,6 +17,7 @@ from checkout_recovery.tables.registry import RegistryTable
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
 OPENED = Circuit.opened("my-store", "sub_1", NOW)
 DUE = OPENED.probe_at
+UNTRIED = Circuit.untried("my-store", "sub_1", NOW + timedelta(hours=1))
 
 
 @pytest.fixture
@@ -57,6 +58,34 @@ def test_an_open_circuit_is_read_as_it_was_written(registry: RegistryTable) -> N
     assert registry.put_circuit(None, circuit)
     assert kept(registry) == circuit
     assert registry.open_circuits() == [("my-store", "sub_1")]
+
+
+@pytest.mark.parametrize("before", [None, OPENED], ids=["closed", "open"])
+def test_a_circuit_is_reset_whatever_it_was(registry: RegistryTable, before: Circuit | None) -> None:
+    if before:
+        registry.put_circuit(None, before)
+    revision = registry.subscriptions("my-store").revision
+    assert registry.reset_circuit(UNTRIED)
+    assert kept(registry) == UNTRIED
+    assert registry.open_circuits() == []
+    assert registry.subscriptions("my-store").revision > revision
+    assert registry.put_circuit(UNTRIED, UNTRIED.claimed(NOW))
+    assert registry.open_circuits() == [("my-store", "sub_1")]
+
+
+def test_a_subscription_that_is_gone_has_no_circuit_to_reset(registry: RegistryTable) -> None:
+    registry.delete_subscription("my-store", "sub_1")
+    assert not registry.reset_circuit(UNTRIED)
+    assert kept(registry) is None
+
+
+def test_a_circuit_that_an_older_version_wrote_can_be_read(
+    registry: RegistryTable, table_client: DynamoDBClient
+) -> None:
+    registry.put_circuit(None, OPENED)
+    key = {"store_id": {"S": "my-store"}, "kind_id": {"S": "circuit#sub_1"}}
+    table_client.update_item(TableName=registry.table_name, Key=key, UpdateExpression="REMOVE is_untried")
+    assert kept(registry) == OPENED
 
 
 def test_a_circuit_opens_once(registry: RegistryTable) -> None:

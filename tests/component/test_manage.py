@@ -724,7 +724,8 @@ def test_a_receiver_that_is_named_or_started_again_is_failing_no_longer(
     assert call("GET", path).body["failing_since"]
     revision = wiring.registry().subscriptions("my-store").revision
     assert call("PATCH", path, change).body["failing_since"] is None
-    assert call("GET", path).body["failing_since"] is None
+    known = call("GET", path).body
+    assert (known["failing_since"], known["untried"]) == (None, "paused" in change)
     assert wiring.registry().open_circuits() == []
     assert wiring.registry().subscriptions("my-store").revision > revision, "or warm functions go on waiting"
 
@@ -986,6 +987,17 @@ def test_a_sample_that_is_delivered_ends_the_wait_for_a_probe(
     failing()
     call("POST", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}/test")
     assert bool(wiring.registry().subscriptions("my-store").circuits) is is_failing
+
+
+def test_a_receiver_that_is_started_again_is_untried_until_a_sample_is_delivered(
+    receiver: str, call: Call, store: Store
+) -> None:
+    subscribed(f"{receiver}/200", disabled_reason="failing")
+    path = f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}"
+    assert not call("GET", path).body["untried"]
+    assert call("PATCH", path, {"paused": False}).body["untried"]
+    assert call("POST", f"{path}/test").body["delivered"]
+    assert not call("GET", path).body["untried"]
 
 
 @pytest.mark.parametrize("status", [302, 404, 410, 500])

@@ -1,6 +1,7 @@
 """The retry function on moto, with a real receiver: what becomes of each message that can be in the queue."""
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -115,6 +116,43 @@ def test_an_early_message_and_one_that_is_due_do_not_wait_for_each_other(shop: S
     assert shop.retry(message, waiting_for(ready)) == []
     assert shop.waiting() == [message]
     assert shop.heard == [("sub_a", "checkout.created")]
+
+
+# ---------------------------------------------------------------- receivers that are started again
+
+
+def start_again(name: str) -> None:
+    assert wiring.registry().reset_circuit(Circuit.untried(STORE, name, datetime.now(UTC)))
+
+
+def test_no_batch_of_the_stream_waits_for_a_receiver_that_is_started_again_and_hangs(shop: Shop) -> None:
+    hanging = socket.create_server(("127.0.0.1", 0))
+    hanging.setblocking(False)
+    shop.receiver_at(f"http://127.0.0.1:{hanging.getsockname()[1]}", "sub_hanging")
+    shop.subscribe("sub_well")
+    start_again("sub_hanging")
+    one, other = begun("one"), begun("other")
+    shop.save(one, other)
+    assert shop.fan_out(one) + shop.fan_out(other) == []
+    with hanging, pytest.raises(BlockingIOError):
+        hanging.accept()
+    assert shop.heard == [("sub_well", "checkout.created")] * 2
+    assert shop.states["sub_hanging"] == ("pending", "untried")
+    assert all(each.not_before <= datetime.now(UTC) for each in shop.waiting())
+
+
+def test_a_receiver_that_is_started_again_and_answers_hears_from_the_stream_itself(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    start_again("sub_a")
+    first, second = begun("first"), begun("second")
+    shop.save(first, second)
+    assert shop.fan_out(first) == []
+    assert shop.heard == []
+    assert shop.retry(*shop.waiting()) == []
+    assert shop.states == {"sub_a": ("delivered", None)}
+    assert wiring.registry().subscriptions(STORE).circuits == {}
+    assert shop.fan_out(second) == []
+    assert shop.heard == [("sub_a", "checkout.created")] * 2
 
 
 # ---------------------------------------------------------------- delivering

@@ -1,5 +1,6 @@
 """When a failing subscription is left alone, probed, disabled and taken up again, and what is said of it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from checkout_recovery.checkout.event import EventType
+from checkout_recovery.delivery import circuits
 from checkout_recovery.delivery.circuits import Circuits
 from checkout_recovery.notifications import Notice
 from checkout_recovery.subscriptions.circuit import FAILURES, Circuit
@@ -67,6 +69,10 @@ class World:
         self.hear(*["http"] * FAILURES)
         assert self.circuit
         return self.circuit
+
+    def untried(self) -> Circuit:
+        circuit = self.registry.circuits["sub_1"] = Circuit.untried("my-store", "sub_1", self.clock.now)
+        return circuit
 
     def probe(self, failure: str | None, by: Circuits | None = None) -> int:
         """Waits until a probe is due, and makes it if it is granted."""
@@ -222,6 +228,59 @@ def test_a_probe_that_succeeds_closes_the_circuit_and_forgets_the_failures() -> 
     assert world.circuit is None
     world.hear(*["http"] * 4, by=world.retry)
     assert world.circuit is None
+
+
+# ---------------------------------------------------------------- the first attempt of all
+
+
+def test_the_first_attempt_is_a_probe_that_is_due_at_once() -> None:
+    world = World()
+    circuit = world.untried()
+    assert world.fan_out.probes(circuit) == 0
+    assert [each.probes(circuit) for each in (world.retry, world.another(probes=True))] == [1, 0]
+    assert world.circuit == Circuit.opened("my-store", "sub_1", NOW)
+
+
+def test_only_who_leaves_the_first_attempt_to_others_passes_it_on_at_once() -> None:
+    world = World()
+    circuit = world.untried()
+    assert (world.fan_out.wait(circuit), world.retry.wait(circuit)) == (timedelta(), 5 * SECOND)
+    opened = Circuit.opened("my-store", "sub_1", NOW + 60 * SECOND)
+    assert (world.fan_out.wait(opened), world.retry.wait(opened)) == (65 * SECOND, 65 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("ends", "measured"),
+    [
+        ([None], {}),
+        (["http"], {"CircuitsOpened": 1}),
+        (["http", None], {"CircuitsOpened": 1, "CircuitsClosed": 1}),
+    ],
+)
+def test_a_subscription_whose_first_attempt_succeeds_was_never_failing(
+    monkeypatch: pytest.MonkeyPatch, ends: list[str | None], measured: dict[str, int]
+) -> None:
+    counted: Counter[str] = Counter()
+    monkeypatch.setattr(circuits, "measure", lambda name, count: counted.update({name: count}))
+    world = World()
+    world.untried()
+    for end in ends:
+        assert world.probe(end) == 1
+    assert counted == measured
+    assert (world.circuit is None) is (ends[-1] is None)
+    assert world.told == []
+
+
+def test_a_subscription_that_never_answers_is_told_of_and_disabled_like_any_other() -> None:
+    world = World()
+    world.untried()
+    world.clock.now = NOW + timedelta(days=6)  # there was nothing to send before
+    assert world.waits(3) == [5, 30, 60]
+    assert world.told == [Notice.FAILING]
+    assert world.registry.disabled == []
+    world.clock.now += timedelta(days=5)
+    world.probe("timeout")
+    assert world.told == [Notice.FAILING, Notice.DISABLED]
 
 
 # ---------------------------------------------------------------- what the operator is told

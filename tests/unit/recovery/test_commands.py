@@ -97,10 +97,11 @@ def test_subscriptions_are_listed_with_their_health(api: PlayedApi) -> None:
             subscription("sub_2", paused=True),
             subscription("sub_3", failing_since="2026-11-22T10:00:00Z"),
             subscription("sub_4", disabled_reason="gone"),
+            subscription("sub_5") | {"untried": True},
         ),
     )
     lines = run("subscriptions", "list", "my-store").stdout.splitlines()
-    ends = ("well", "paused", "failing since 2026-11-22 15:30:00 IST", "disabled: gone")
+    ends = ("well", "paused", "failing since 2026-11-22 15:30:00 IST", "disabled: gone", "untried")
     assert all(line.rstrip().endswith(end) for line, end in zip(lines[1:], ends, strict=True))
 
 

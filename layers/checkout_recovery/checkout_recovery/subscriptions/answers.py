@@ -91,7 +91,9 @@ class SubscriptionAnswer(Answer):
     disabled_reason: str | None
     """Why nothing is sent any more; `PATCH {"paused": false}` starts again."""
     failing_since: datetime | None
-    """Since when its receiver has only failed, and is tried now and then; null when it is well."""
+    """Since when its receiver has only failed, and is tried now and then; else null."""
+    untried: bool
+    """Whether it was started again, and nothing has been sent to it since."""
     created_at: datetime
     updated_at: datetime
 
@@ -112,7 +114,8 @@ class SubscriptionAnswer(Answer):
             header_names=list(subscription.header_names),
             previous_key_expires_at=subscription.previous_key_expires_at,
             disabled_reason=subscription.disabled_reason,
-            failing_since=circuit.failing_since if circuit else None,
+            failing_since=circuit.failing_since if circuit and not circuit.is_untried else None,
+            untried=circuit is not None and circuit.is_untried,
             created_at=subscription.created_at,
             updated_at=subscription.updated_at,
         )

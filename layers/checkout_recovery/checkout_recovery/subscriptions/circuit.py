@@ -1,12 +1,16 @@
 """The circuit breaker of a subscription, as all functions share it (RegistryTable has it while it is open).
 
+    untried ─────────a first attempt──────────┐
+                                              ▼
     closed ──FAILURES in a row, or silence──► open ──a probe succeeds──► closed
                                               │ each probe doubles the wait
                                               └─ FAILING_AT_MOST without a success ──► disabled
 
-Silence is what the sender makes of attempts that were not answered (`delivery.breaker`). While it is open,
-what is for the subscription waits in the RetryQueue. Whoever finds a probe due claims it by moving `probe_at`
-before the attempt, so that of many functions one probes, and a probe that fails needs no further write.
+Silence is what the sender makes of attempts that were not answered (`delivery.breaker`). A subscription that
+was stopped, mostly for a reason, and is started again is untried: its first attempt is a probe. While the
+circuit is open, what is for the subscription waits in the RetryQueue. Whoever finds a probe due claims it by
+moving `probe_at` before the attempt, so that of many functions one probes, and a probe that fails needs no
+further write.
 """
 
 from dataclasses import dataclass, replace
@@ -30,13 +34,27 @@ class Circuit:
     store_id: str
     subscription_id: str
     failing_since: datetime
-    """When it opened; there has been no success since."""
+    """When it opened; there has been no success since. Of one that is untried: when that began."""
     probe_at: datetime
     """When the next attempt may be made."""
     wait: timedelta
     """How long the probe after the next one waits for it."""
     is_told: bool = False
     """Whether the operator has been told that the subscription fails."""
+    is_untried: bool = False
+    """Whether no attempt has been made yet."""
+
+    @classmethod
+    def untried(cls, store_id: str, subscription_id: str, now: datetime) -> Self:
+        """Waits for the first attempt, which may be made at once."""
+        return cls(
+            store_id=store_id,
+            subscription_id=subscription_id,
+            failing_since=now,
+            probe_at=now,
+            wait=FIRST_WAIT,
+            is_untried=True,
+        )
 
     @classmethod
     def opened(cls, store_id: str, subscription_id: str, now: datetime) -> Self:
@@ -51,6 +69,8 @@ class Circuit:
 
     def claimed(self, now: datetime) -> "Circuit":
         """The circuit once a probe has been claimed. A first probe that failed is told to the operator."""
+        if self.is_untried:
+            return self.opened(self.store_id, self.subscription_id, now)
         return replace(
             self,
             probe_at=now + self.wait,

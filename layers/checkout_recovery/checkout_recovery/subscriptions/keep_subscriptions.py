@@ -12,6 +12,7 @@ from checkout_recovery.delivery.egress import header_fault, url_refusal
 from checkout_recovery.errors import Conflict, FieldError, MalformedRequest, NotFound, ProblemError
 from checkout_recovery.secrets import WRITING, Secret, Secrets, subscription_secret
 from checkout_recovery.signing import Recipe, new_webhook_key
+from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.requests import SubscriptionChange, SubscriptionRequest
 from checkout_recovery.subscriptions.subscription import (
     SUBSCRIPTION_ID,
@@ -174,7 +175,10 @@ class SubscriptionKeeper:
 
         Also where nothing has changed: a change that died before this was done is finished by its repeat.
         """
-        if "callback_url" in changes or changes.get("paused") is False:
+        if changes.get("paused") is False:
+            ids = subscription.store_id, subscription.subscription_id
+            self._registry.reset_circuit(Circuit.untried(*ids, self._now()))
+        elif "callback_url" in changes:
             self.take_up(subscription)
         if "rate_limit_per_second" in changes:
             self._registry.reset_turns(subscription.subscription_id)

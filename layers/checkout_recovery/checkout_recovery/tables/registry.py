@@ -297,25 +297,32 @@ class RegistryTable:
         Raises:
             Unavailable: the table is throttled, down or too busy.
         """
-        put: dict[str, Any] = {"TableName": self.table_name, "Item": _circuit_item(after)}
+        put = self._put_circuit(after)
         if before is None:
             put["ConditionExpression"] = "attribute_not_exists(store_id)"
         else:
             put["ConditionExpression"] = "probe_at = :before"
             put["ExpressionAttributeValues"] = {":before": encode(before.probe_at.isoformat())}
         named = {"store_id": _OPEN_CIRCUITS, "kind_id": after.subscription_id, "of_store": after.store_id}
-        subscription = {
-            "TableName": self.table_name,
-            "Key": self._key(after.store_id, _SUBSCRIPTION + after.subscription_id),
-            "ConditionExpression": "attribute_exists(store_id)",
-        }
         return self._changes(
             [
                 self._revise(after.store_id, 0),
-                {"ConditionCheck": subscription},  # deleted meanwhile, nobody would ever close its circuit
+                self._while_subscribed(after),
                 {"Put": put},
                 {"Put": {"TableName": self.table_name, "Item": encode_item(named)}},
             ]
+        )
+
+    def reset_circuit(self, untried: Circuit) -> bool:
+        """Replaces whatever circuit a subscription has; returns whether the subscription is there.
+
+        Raises:
+            Unavailable: the table is throttled, down or too busy.
+        """
+        _, unnamed = self._circuit_deletes(untried.store_id, untried.subscription_id)
+        put = {"Put": self._put_circuit(untried)}
+        return self._changes(
+            [self._revise(untried.store_id, 0), self._while_subscribed(untried), put, unnamed]
         )
 
     def close_circuit(self, circuit: Circuit) -> bool:
@@ -371,6 +378,18 @@ class RegistryTable:
         """What there may be of a subscription besides itself."""
         turns = {"Delete": {"TableName": self.table_name, "Key": turns_key(subscription_id)}}
         return [*self._circuit_deletes(store_id, subscription_id), turns]
+
+    def _put_circuit(self, circuit: Circuit) -> dict[str, Any]:
+        return {"TableName": self.table_name, "Item": _circuit_item(circuit)}
+
+    def _while_subscribed(self, circuit: Circuit) -> dict[str, Any]:
+        """Only while there is its subscription: of one that is gone nobody would ever close the circuit."""
+        check = {
+            "TableName": self.table_name,
+            "Key": self._key(circuit.store_id, _SUBSCRIPTION + circuit.subscription_id),
+            "ConditionExpression": "attribute_exists(store_id)",
+        }
+        return {"ConditionCheck": check}
 
     def _circuit_deletes(self, store_id: str, subscription_id: str) -> list[dict[str, Any]]:
         keys = (self._key(store_id, _CIRCUIT + subscription_id), self._key(_OPEN_CIRCUITS, subscription_id))
@@ -627,6 +646,7 @@ def _circuit_item(circuit: Circuit) -> dict[str, Any]:
             "probe_at": circuit.probe_at.isoformat(),
             "wait_seconds": int(circuit.wait.total_seconds()),
             "is_told": circuit.is_told,
+            "is_untried": circuit.is_untried,
         }
     )
 
@@ -640,4 +660,5 @@ def _circuit(item: Mapping[str, Any]) -> Circuit:
         probe_at=datetime.fromisoformat(fields["probe_at"]),
         wait=timedelta(seconds=fields["wait_seconds"]),
         is_told=fields["is_told"],
+        is_untried=fields.get("is_untried", False),
     )
