@@ -2,9 +2,8 @@
 
 Each round is two phases of the same length with the same receivers: in one those that fail are paused, in
 the other they are not. So what failing receivers cost the others is a ratio from one run, and with several
-rounds, every second one the other way round, what else the machine does hits both. Who is started again is
-met anew: what that costs, once, is told by itself. It ends with 0 if nothing is lost, everything verifies,
-and whoever is well has all.
+rounds, every second one the other way round, what else the machine does hits both. It ends with 0 if nothing
+is lost, everything verifies, and whoever is well has all.
 """
 
 import argparse
@@ -15,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from local.load.reconcile import Account, account, percentile
 from local.load.shoppers import Posted, Written, post
 from local.receiver import Arrival, Receiver
 
-WITHOUT, MEETING, WITH = "without", "meeting", "with"
+WITHOUT, WITH = "without", "with"
 """The phases' names."""
 _WARM_UP_SECONDS = 5.0
 _LOOK_SECONDS = 0.5
@@ -51,8 +50,6 @@ class Options:
     seconds: float = 30.0
     """Each phase's length."""
     rounds: int = 1
-    meet_seconds: float = 5.0
-    """How long snapshots are posted to those that fail before the phase with them."""
     rate: float = 8.0
     """Snapshots a second."""
     settle_seconds: float = 60.0
@@ -94,16 +91,12 @@ def run(stack: Stack, options: Options, say: Callable[[str], None]) -> list[Phas
         failing = [one for one in subscribers if one.kind in FAILING]
         with _paused(failing):  # so that every phase finds the functions started, and connections open
             post(stores, _WARM_UP_SECONDS, options.rate, "warm-up", options.seed)
-        phases, are_met = [], False
+        phases = []
         for number in range(options.rounds):
             for name in (WITHOUT, WITH) if number % 2 == 0 else (WITH, WITHOUT):
                 say(f"round {number + 1} of {options.rounds}, {name} those that fail")
                 with _paused(failing) if name == WITHOUT else receivers.flap():
-                    if name == WITH and not are_met:
-                        meeting = replace(options, seconds=options.meet_seconds)
-                        phases.append(run_phase(MEETING, number, stores, subscribers, receiver, meeting, say))
                     phases.append(run_phase(name, number, stores, subscribers, receiver, options, say))
-                are_met = name == WITH
     return phases
 
 
@@ -195,9 +188,7 @@ def faults(phases: Sequence[Phase]) -> list[str]:
 
 def figures(phases: Sequence[Phase]) -> dict[str, Any]:
     """The run in figures."""
-    told = {
-        name: _sums([phase for phase in phases if phase.name == name]) for name in (WITHOUT, MEETING, WITH)
-    }
+    told = {name: _sums([phase for phase in phases if phase.name == name]) for name in (WITHOUT, WITH)}
     without, with_ = (told[name]["seconds"] for name in (WITHOUT, WITH))
     told["ratio"] = {name: with_[name] / without[name] for name in without if without[name] and with_[name]}
     return told
@@ -248,7 +239,6 @@ def show(told: dict[str, Any], console: Console) -> None:
             table.add_row(column.replace("_", " "), *(str(sums[column]) for sums in receivers.values()))
         console.print(f"\n{phase} the failing: {told[phase]['events']} events", table)
         console.print(f"latency of those that are well: {_latencies(told[phase])}")
-    console.print(f"while the failing were met: {_latencies(told[MEETING])}")
     ratios = ", ".join(f"{name} {value:.2f}" for name, value in told["ratio"].items())
     console.print(f"\nwith the failing, as a multiple of without them: {ratios}")
     if min(told[phase]["events"] for phase in (WITHOUT, WITH)) < _FEW_EVENTS:
@@ -292,7 +282,7 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, Path | None]:
     given = vars(parser.parse_args(arguments))
     path = given.pop("json")
     options = Options(**given)
-    if min(options.stores, options.rounds, options.seconds, options.meet_seconds, options.rate) <= 0:
+    if min(options.stores, options.rounds, options.seconds, options.rate) <= 0:
         parser.error("there must be a store, a round, a rate, and time for each phase")
     if not 0 <= options.failing < options.subscribers:
         parser.error("of the subscribers, not all may fail")
