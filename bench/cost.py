@@ -91,7 +91,7 @@ OUTCOMES = 2 + len(State) - 1
 """`failed` and `postponed` in the place of `pending`, and the states."""
 _WAYS = 2
 """fanout and retry: the dimension `service`."""
-_REASONS = {"Postponed": 6, "Suppressed": len(Suppression), "SubscriptionsDisabled": 2}
+_REASONS = {"Postponed": 5, "Suppressed": len(Suppression), "SubscriptionsDisabled": 2}
 
 EMITTED: dict[str, tuple[tuple[str, ...], int, int]] = {
     "Events": (("event",), len(EventType), len(EventType)),

@@ -273,7 +273,8 @@ def list_stores() -> Response[str]:
 def list_circuits() -> Response[str]:
     _allow_operator()
     registry = wiring.registry()
-    circuits = registry.circuits(registry.open_circuits()).values()
+    known = registry.circuits(registry.open_circuits()).values()
+    circuits = (circuit for circuit in known if not circuit.is_untried)  # one was reset meanwhile
     longest_first = sorted(circuits, key=attrgetter("failing_since", "subscription_id"))
     return _answer(200, CircuitsAnswer(circuits=[CircuitAnswer.of(circuit) for circuit in longest_first]))
 

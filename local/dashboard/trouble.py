@@ -21,6 +21,7 @@ from botocore.config import Config
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.queues import Purpose, RetryMessage, RetryQueue
 from checkout_recovery.secrets import subscription_secret
+from checkout_recovery.subscriptions.circuit import LONGEST_WAIT
 from checkout_recovery.tables.registry import RegistryTable
 from local import senders
 from local.client import Client, StoreClient, Subscribed
@@ -233,7 +234,8 @@ class Trouble:
                 ),
             )
             now = datetime.now(UTC)
-            registry.put_circuit(circuit, replace(circuit, failing_since=now - _HOPELESS, probe_at=now))
+            hopeless = replace(circuit, failing_since=now - _HOPELESS, probe_at=now, wait=LONGEST_WAIT)
+            registry.put_circuit(circuit, hopeless)
 
     def _client(self, service: Any) -> Any:
         return self._stack.aws.client(service, endpoint_url=self._stack.endpoint_url, config=_NO_PROXY)

@@ -69,7 +69,10 @@ def test_a_circuit_is_reset_whatever_it_was(registry: RegistryTable, before: Cir
     assert kept(registry) == UNTRIED
     assert registry.open_circuits() == []
     assert registry.subscriptions("my-store").revision > revision
-    assert registry.put_circuit(UNTRIED, UNTRIED.claimed(NOW))
+    claimed = UNTRIED.claimed(NOW)
+    assert registry.put_circuit(UNTRIED, claimed)
+    assert registry.open_circuits() == []
+    assert registry.put_circuit(claimed, OPENED)
     assert registry.open_circuits() == [("my-store", "sub_1")]
 
 

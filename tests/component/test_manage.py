@@ -725,7 +725,7 @@ def test_a_receiver_that_is_named_or_started_again_is_failing_no_longer(
     revision = wiring.registry().subscriptions("my-store").revision
     assert call("PATCH", path, change).body["failing_since"] is None
     known = call("GET", path).body
-    assert (known["failing_since"], known["untried"]) == (None, "paused" in change)
+    assert (known["failing_since"], known["untried"]) == (None, False)
     assert wiring.registry().open_circuits() == []
     assert wiring.registry().subscriptions("my-store").revision > revision, "or warm functions go on waiting"
 
@@ -987,6 +987,25 @@ def test_a_sample_that_is_delivered_ends_the_wait_for_a_probe(
     failing()
     call("POST", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}/test")
     assert bool(wiring.registry().subscriptions("my-store").circuits) is is_failing
+
+
+@pytest.mark.parametrize(
+    ("stopped", "change", "untried"),
+    [
+        ({"paused": True}, {"paused": False}, True),
+        ({"disabled_reason": "gone"}, {"paused": False}, True),
+        ({}, {"paused": False}, False),
+        ({"paused": True}, {"rate_limit_per_second": 5}, False),
+    ],
+    ids=["paused", "disabled", "running", "still paused"],
+)
+def test_only_what_was_stopped_and_is_started_again_is_untried(
+    call: Call, store: Store, stopped: dict[str, Any], change: dict[str, Any], untried: bool
+) -> None:
+    subscribed("https://receiver.example.com/h", **stopped)
+    changed = call("PATCH", f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}", change)
+    assert (changed.body["untried"], changed.body["failing_since"]) == (untried, None)
+    assert bool(wiring.registry().subscriptions("my-store").circuits) is untried
 
 
 def test_a_receiver_that_is_started_again_is_untried_until_a_sample_is_delivered(

@@ -133,14 +133,15 @@ def test_what_waits_for_a_probe_comes_over_half_as_long_again(wait: int, first: 
     assert [each.not_before for each in world.queue.messages] == [NOW + first * SECOND, NOW + last * SECOND]
 
 
-def test_what_is_for_an_untried_receiver_goes_to_the_queue_at_once() -> None:
+@pytest.mark.parametrize("claimed", [0, 30])
+def test_what_is_for_an_untried_receiver_comes_soon_whoever_has_its_probe(claimed: int) -> None:
     world = World(SUBSCRIPTION)
-    world.chance = 1.0
-    untried = {"sub_1": Circuit.untried("my-store", "sub_1", NOW - timedelta(days=1))}
-    world.attempts(probes=False)([due(1), due(2)], untried, 5.0)
+    untried = {"sub_1": Circuit.untried("my-store", "sub_1", NOW + claimed * SECOND)}
+    for number in (0, 1):
+        world.chance = float(number)
+        world.attempts(probes=False)([due(number)], untried, 5.0)
     assert attempted(world) == []
-    assert [(each.not_before, each.reason) for each in world.queue.messages] == [(NOW, "untried")] * 2
-    assert set(world.logged.values()) == {(State.PENDING, "untried")}
+    assert [each.not_before for each in world.queue.messages] == [NOW + 5 * SECOND, NOW + 10 * SECOND]
 
 
 def test_of_what_is_for_an_untried_receiver_one_is_its_first_attempt_and_the_others_wait_for_it() -> None:

@@ -230,23 +230,15 @@ def test_a_probe_that_succeeds_closes_the_circuit_and_forgets_the_failures() -> 
     assert world.circuit is None
 
 
-# ---------------------------------------------------------------- the first attempt of all
+# ---------------------------------------------------------------- started again
 
 
-def test_the_first_attempt_is_a_probe_that_is_due_at_once() -> None:
+def test_what_is_started_again_is_probed_at_once_by_one() -> None:
     world = World()
     circuit = world.untried()
     assert world.fan_out.probes(circuit) == 0
     assert [each.probes(circuit) for each in (world.retry, world.another(probes=True))] == [1, 0]
-    assert world.circuit == Circuit.opened("my-store", "sub_1", NOW)
-
-
-def test_only_who_leaves_the_first_attempt_to_others_passes_it_on_at_once() -> None:
-    world = World()
-    circuit = world.untried()
-    assert (world.fan_out.wait(circuit), world.retry.wait(circuit)) == (timedelta(), 5 * SECOND)
-    opened = Circuit.opened("my-store", "sub_1", NOW + 60 * SECOND)
-    assert (world.fan_out.wait(opened), world.retry.wait(opened)) == (65 * SECOND, 65 * SECOND)
+    assert world.circuit == replace(circuit, probe_at=NOW + 30 * SECOND)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +249,7 @@ def test_only_who_leaves_the_first_attempt_to_others_passes_it_on_at_once() -> N
         (["http", None], {"CircuitsOpened": 1, "CircuitsClosed": 1}),
     ],
 )
-def test_a_subscription_whose_first_attempt_succeeds_was_never_failing(
+def test_what_is_started_again_fails_once_a_probe_has_failed(
     monkeypatch: pytest.MonkeyPatch, ends: list[str | None], measured: dict[str, int]
 ) -> None:
     counted: Counter[str] = Counter()
@@ -267,15 +259,36 @@ def test_a_subscription_whose_first_attempt_succeeds_was_never_failing(
     for end in ends:
         assert world.probe(end) == 1
     assert counted == measured
-    assert (world.circuit is None) is (ends[-1] is None)
+    assert world.circuit == (None if ends[-1] is None else Circuit.opened("my-store", "sub_1", NOW))
     assert world.told == []
 
 
-def test_a_subscription_that_never_answers_is_told_of_and_disabled_like_any_other() -> None:
+def test_a_probe_that_was_claimed_and_not_made_is_no_failure() -> None:
+    world = World()
+    world.untried()
+    for _ in range(9):
+        assert world.circuit
+        world.clock.now = world.circuit.probe_at
+        assert world.retry.probes(world.circuit) == 1
+    assert world.circuit and world.circuit.is_untried
+    assert world.told == []
+
+
+def test_what_was_reset_while_it_was_probed_stays_untried() -> None:
+    world = World()
+    before = dict(world.registry.circuits) | {"sub_1": world.untried()}
+    assert world.retry.probes(before["sub_1"]) == 1
+    world.clock.now += SECOND
+    again = world.untried()
+    world.retry.heard([(SUBSCRIPTION, attempt("http", world.clock.now))], before)
+    assert world.circuit == again
+
+
+def test_what_is_started_again_and_only_fails_is_told_of_and_disabled_like_any_other() -> None:
     world = World()
     world.untried()
     world.clock.now = NOW + timedelta(days=6)  # there was nothing to send before
-    assert world.waits(3) == [5, 30, 60]
+    assert world.waits(6) == [5, 30, 60, 120, 240, 480]
     assert world.told == [Notice.FAILING]
     assert world.registry.disabled == []
     world.clock.now += timedelta(days=5)
@@ -341,6 +354,7 @@ def test_a_probe_that_finds_the_receiver_gone_closes_the_circuit() -> None:
 def test_a_subscription_that_has_only_failed_for_five_days_is_disabled() -> None:
     world = World()
     world.open()
+    world.waits(4)
     world.clock.now = NOW + timedelta(days=5) - SECOND
     world.probe("http")
     assert world.registry.disabled == []
@@ -348,6 +362,17 @@ def test_a_subscription_that_has_only_failed_for_five_days_is_disabled() -> None
     assert [each.disabled_reason for each in world.registry.disabled] == ["failing"]
     assert world.told == [Notice.FAILING, Notice.DISABLED]
     assert world.circuit is None
+
+
+def test_a_subscription_that_had_next_to_nothing_to_send_for_five_days_is_not_disabled() -> None:
+    world = World()
+    world.open()
+    for _ in range(4):
+        world.clock.now += timedelta(days=5)
+        assert world.probe("http") == 1
+    assert world.registry.disabled == []
+    world.probe("http")
+    assert [each.disabled_reason for each in world.registry.disabled] == ["failing"]
 
 
 def test_a_success_on_the_fifth_day_starts_the_count_anew() -> None:

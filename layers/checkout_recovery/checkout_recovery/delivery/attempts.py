@@ -42,7 +42,6 @@ _RENEWED_AFTER = timedelta(hours=12)
 
 CIRCUIT_OPEN = "circuit_open"
 RATE_LIMITED = "rate_limited"
-UNTRIED = "untried"
 SECRET_UNAVAILABLE = "secret_unavailable"  # noqa: S105 - a reason, no secret
 
 Bodies = Mapping[tuple[str, str, str], bytes]
@@ -220,15 +219,13 @@ class Attempts:
         return [due for due in dues if due.has_slot] + soon, later
 
     def _after_probe(self, due: Due, circuit: Circuit) -> Settled:
-        """Postpones until the receiver has been probed; of one that is untried, to the probe itself.
+        """Postpones until the receiver has been probed; of one that is untried, to be the probe itself.
 
         What waited long comes over half as long again: all that has gathered must not come at once, neither
         to a receiver that is back nor to the tables while it is not.
         """
         now = self._now()
-        wait = self._circuits.wait(circuit)
-        if not wait:
-            return _postponed(due, UNTRIED, now)
+        wait = SCHEDULE[0] if circuit.is_untried else max(circuit.probe_at - now, SCHEDULE[0])
         later = now + wait + max(wait / 2, SCHEDULE[0]) * self._random()
         return _postponed(due, CIRCUIT_OPEN, min(later, max(now + wait, due.matters_until - LAST_CALL)))
 

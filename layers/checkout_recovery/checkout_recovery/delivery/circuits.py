@@ -7,9 +7,9 @@ or closes. Whoever writes such a change first also notifies the operator, so eac
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from checkout_recovery.delivery.retry_policy import GONE, SCHEDULE
+from checkout_recovery.delivery.retry_policy import GONE
 from checkout_recovery.errors import Conflict, Unavailable
 from checkout_recovery.notifications import Notice, Notifications
 from checkout_recovery.observability import logger, measure
@@ -69,12 +69,6 @@ class Circuits:
             self._notifications().send(Notice.FAILING, circuit.store_id, circuit.subscription_id)
         return int(is_ours)
 
-    def wait(self, circuit: Circuit) -> timedelta:
-        """How long at least what is for an open circuit waits; a first attempt is left to who may probe."""
-        if circuit.is_untried and not self._probes:
-            return timedelta()
-        return max(circuit.probe_at - self._now(), SCHEDULE[0])
-
     def heard(
         self, attempts: Sequence[tuple[Subscription, Attempt]], open_circuits: Mapping[str, Circuit]
     ) -> None:
@@ -89,10 +83,8 @@ class Circuits:
             self._note(subscription, attempt, is_open=subscription.subscription_id in open_circuits)
             last[subscription.subscription_id] = subscription, attempt
         for subscription_id, (subscription, attempt) in last.items():
-            known = open_circuits.get(subscription_id)
-            is_first = known is not None and known.is_untried
             try:
-                self._draw(subscription, attempt, self._as_claimed(known), is_first=is_first)
+                self._draw(subscription, attempt, self._as_claimed(open_circuits.get(subscription_id)))
             except (Unavailable, Conflict):
                 # The next attempt finds the same: nothing is lost but a little time.
                 logger.warning("circuit not written", extra={"subscription_id": subscription_id})
@@ -100,7 +92,7 @@ class Circuits:
     def _as_claimed(self, circuit: Circuit | None) -> Circuit | None:
         """The circuit as it stands since its probe was claimed here: by then the operator may be told."""
         claimed = self._claimed.pop(circuit.subscription_id, None) if circuit else None
-        is_same = claimed and circuit and claimed.failing_since >= circuit.failing_since
+        is_same = claimed and circuit and claimed.failing_since == circuit.failing_since
         return claimed if is_same else circuit
 
     def _note(self, subscription: Subscription, attempt: Attempt, *, is_open: bool) -> None:
@@ -112,27 +104,24 @@ class Circuits:
             if len(self._failing) > _MAX_FAILING:
                 self._failing.popitem(last=False)
 
-    def _draw(
-        self, subscription: Subscription, attempt: Attempt, circuit: Circuit | None, *, is_first: bool
-    ) -> None:
+    def _draw(self, subscription: Subscription, attempt: Attempt, circuit: Circuit | None) -> None:
         now = self._now()
         if attempt.failure is None:
             if circuit and self._registry.close_circuit(circuit):
-                if not is_first:
+                if not circuit.is_untried:
                     measure("CircuitsClosed", 1)
                 if circuit.is_told:
                     self._notify(Notice.RECOVERED, subscription)
         elif attempt.failure == GONE:
             self._disable(subscription, GONE, circuit)
-        elif circuit and circuit.is_hopeless(now):
-            self._disable(subscription, FAILING, circuit)
-        elif circuit is None and self._is_failing(subscription):
+        elif circuit and not circuit.is_untried:
+            if circuit.is_hopeless(now):
+                self._disable(subscription, FAILING, circuit)
+        elif circuit or self._is_failing(subscription):
             opened = Circuit.opened(subscription.store_id, subscription.subscription_id, now)
-            if self._registry.put_circuit(None, opened):
+            if self._registry.put_circuit(circuit, opened):
                 measure("CircuitsOpened", 1)
             self._failing.pop(_receiver(subscription), None)
-        elif is_first:
-            measure("CircuitsOpened", 1)
 
     def _is_failing(self, subscription: Subscription) -> bool:
         receiver = _receiver(subscription)

@@ -1,10 +1,9 @@
 """The circuit breaker of a subscription, as all functions share it (RegistryTable has it while it is open).
 
-    untried ─────────a first attempt──────────┐
-                                              ▼
     closed ──FAILURES in a row, or silence──► open ──a probe succeeds──► closed
-                                              │ each probe doubles the wait
-                                              └─ FAILING_AT_MOST without a success ──► disabled
+    untried ──a probe fails─────────────────►  │ each probe doubles the wait
+       │                                       └─ FAILING_AT_MOST without a success ──► disabled
+       └─ a probe succeeds ──► closed
 
 Silence is what the sender makes of attempts that were not answered (`delivery.breaker`). A subscription that
 was stopped, mostly for a reason, and is started again is untried: its first attempt is a probe. While the
@@ -42,7 +41,7 @@ class Circuit:
     is_told: bool = False
     """Whether the operator has been told that the subscription fails."""
     is_untried: bool = False
-    """Whether no attempt has been made yet."""
+    """Whether no attempt has ended yet."""
 
     @classmethod
     def untried(cls, store_id: str, subscription_id: str, now: datetime) -> Self:
@@ -52,7 +51,7 @@ class Circuit:
             subscription_id=subscription_id,
             failing_since=now,
             probe_at=now,
-            wait=FIRST_WAIT,
+            wait=NEXT_WAIT,
             is_untried=True,
         )
 
@@ -70,7 +69,7 @@ class Circuit:
     def claimed(self, now: datetime) -> "Circuit":
         """The circuit once a probe has been claimed. A first probe that failed is told to the operator."""
         if self.is_untried:
-            return self.opened(self.store_id, self.subscription_id, now)
+            return replace(self, probe_at=now + self.wait)
         return replace(
             self,
             probe_at=now + self.wait,
@@ -79,5 +78,5 @@ class Circuit:
         )
 
     def is_hopeless(self, now: datetime) -> bool:
-        """Whether it has failed for so long that the subscription is to be disabled."""
-        return now - self.failing_since >= FAILING_AT_MOST
+        """Whether it has failed for so long, and so often, that the subscription is to be disabled."""
+        return self.wait == LONGEST_WAIT and now - self.failing_since >= FAILING_AT_MOST

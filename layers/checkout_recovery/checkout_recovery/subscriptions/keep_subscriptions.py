@@ -161,7 +161,7 @@ class SubscriptionKeeper:
         if after != before:
             after = replace(after, updated_at=self._now())
             self._registry.update_subscription(before, after)
-        self._start_afresh(after, changes)
+        self._start_afresh(before, after, changes)
         return after
 
     def take_up(self, subscription: Subscription) -> None:
@@ -170,18 +170,18 @@ class SubscriptionKeeper:
         for circuit in self._registry.circuits([key]).values():
             self._registry.close_circuit(circuit)
 
-    def _start_afresh(self, subscription: Subscription, changes: Mapping[str, Any]) -> None:
+    def _start_afresh(self, before: Subscription, after: Subscription, changes: Mapping[str, Any]) -> None:
         """Ends what the receiver or the rate before the change is to blame for.
 
         Also where nothing has changed: a change that died before this was done is finished by its repeat.
         """
-        if changes.get("paused") is False:
-            ids = subscription.store_id, subscription.subscription_id
+        if before.stopped and not after.stopped:
+            ids = after.store_id, after.subscription_id
             self._registry.reset_circuit(Circuit.untried(*ids, self._now()))
-        elif "callback_url" in changes:
-            self.take_up(subscription)
+        elif "callback_url" in changes or changes.get("paused") is False:
+            self.take_up(after)
         if "rate_limit_per_second" in changes:
-            self._registry.reset_turns(subscription.subscription_id)
+            self._registry.reset_turns(after.subscription_id)
 
     def rotate(self, store_id: str, subscription_id: str, overlap: timedelta) -> Keyed:
         """Gives a subscription a new key; the one before it signs along until the overlap ends.

@@ -304,12 +304,13 @@ class RegistryTable:
             put["ConditionExpression"] = "probe_at = :before"
             put["ExpressionAttributeValues"] = {":before": encode(before.probe_at.isoformat())}
         named = {"store_id": _OPEN_CIRCUITS, "kind_id": after.subscription_id, "of_store": after.store_id}
+        name = {"Put": {"TableName": self.table_name, "Item": encode_item(named)}}
         return self._changes(
             [
                 self._revise(after.store_id, 0),
                 self._while_subscribed(after),
                 {"Put": put},
-                {"Put": {"TableName": self.table_name, "Item": encode_item(named)}},
+                *([] if after.is_untried else [name]),
             ]
         )
 
