@@ -1,6 +1,6 @@
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,10 @@ from checkout_recovery.checkout.lifecycle import Checkout, Status
 from checkout_recovery.checkout.snapshot import Cart, Consent, Details, Item
 from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.contracts.contract import Contract
+from checkout_recovery.providers import flexype
+from checkout_recovery.providers.provider import Request
+from checkout_recovery.tables.checkouts import decode, encode
+from local.samples import FLEXYPE_2026_05
 from tests.unit.contracts.examples import CREATED, DECIDED, EXAMPLES, FULL, checkout, left
 
 CASHFREE = CONTRACTS["abandonedCheckout", "v1"]
@@ -90,6 +94,22 @@ def test_cashfrees_contract_says_everything_that_cashfree_promises() -> None:
     promised = FULL.model_dump(include={"phone", "email", "name", "address", "cart", "checkout_url"})
     said = {str(value) for _, value in leaves(body_of(CASHFREE, left(EXAMPLES["full"])))}
     assert {str(value) for _, value in leaves(promised)} <= said
+
+
+@pytest.mark.parametrize("version", ["2025-09", "2026-05"])
+def test_what_lies_as_deep_as_a_body_may_be_is_kept_and_leaves(version: str) -> None:
+    body = FLEXYPE_2026_05 if version == "2026-05" else FLEXYPE_2026_05["payload"]
+    depth = 199
+    deep = b'{"deep":' + b'{"a":' * depth + b'"innermost"' + b"}" * depth + b","
+    whole = deep + json_codec.dumps(body).encode()[1:]
+    (snapshot,) = flexype.read(Request({"x-webhook-version": version}, whole)).snapshots
+    now = datetime(2026, 5, 7, 10, 15, tzinfo=UTC)
+    told = Checkout(store_id="s", checkout_id=snapshot.checkout_id).apply(snapshot, now, timedelta(hours=1))
+    assert isinstance(told, Checkout)
+    kept = decode(encode(told, now, due_shards=1))
+    assert kept == told
+    for each in CONTRACTS.values():
+        assert "innermost" in {value for _, value in leaves(json.loads(each.render(kept)))}
 
 
 @pytest.mark.parametrize(
