@@ -270,7 +270,8 @@ def test_a_probe_that_was_claimed_and_not_made_is_no_failure() -> None:
         assert world.circuit
         world.clock.now = world.circuit.probe_at
         assert world.retry.probes(world.circuit) == 1
-    assert world.circuit and world.circuit.is_untried
+    assert world.circuit
+    assert world.circuit.is_untried
     assert world.told == []
 
 
