@@ -208,7 +208,9 @@ class Snapshot(BaseModel):
     """The provider itself says that the shopper has left."""
     discarded: bool = Field(default=False, exclude_if=not_)
     """The provider has deleted the checkout: there is nothing left to come back to."""
-    details: Details = Field(default_factory=lambda: NOTHING, exclude_if=lambda details: details == NOTHING)
+    details: Details = Field(
+        default_factory=lambda: NOTHING, exclude_if=lambda details: vars(details) == vars(NOTHING)
+    )
 
     def digest(self) -> str:
         """Tells content apart: 12 hex digits over everything but the event's id.

@@ -91,5 +91,6 @@ def _item(line: Fields) -> Told:
     told = line.all(_ITEM)
     if of_variant := variant.part(_VARIANT):
         told["variant"] = of_variant
-    told["extra"] = line.left
+    if line.left:
+        told["extra"] = line.left
     return told

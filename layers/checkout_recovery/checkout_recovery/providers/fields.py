@@ -67,10 +67,9 @@ class Fields:
     def part(self, layout: Layout) -> Told | None:
         """Reads an object that is a part of the domain and has this layout; None where it says nothing."""
         told = self.all(layout)
-        if not (told or self.left):
-            return None
-        told["extra"] = self.left
-        return told
+        if self.left:
+            told["extra"] = self.left
+        return told or None
 
     def all(self, layout: Layout) -> Told:
         """Takes the fields of a layout, those that are told, as `text` and the others take one."""
@@ -179,7 +178,7 @@ def read_text(value: Any) -> str | None:
 
 
 def read_identifier(value: Any) -> str | None:
-    return None if isinstance(value, Decimal) else read_text(value)
+    return str(value) if type(value) is int else None if isinstance(value, Decimal) else read_text(value)
 
 
 def read_count(value: Any) -> int | None:

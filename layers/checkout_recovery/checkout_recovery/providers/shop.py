@@ -1,5 +1,7 @@
 """The names by which a provider calls a shop, in the form in which they are compared."""
 
+import functools
+
 from checkout_recovery.checkout.snapshot import Shop
 
 _PLACEHOLDERS = frozenset({"null", "undefined", "none", "nan"})
@@ -14,6 +16,7 @@ def names_of(shop: Shop | None) -> frozenset[str]:
     return frozenset(name for name in names if name and name.lower() not in _PLACEHOLDERS)
 
 
+@functools.lru_cache(maxsize=1024)
 def host_of(link: str | None) -> str:
     """Returns the host of a URL or bare domain in lower case; empty where there is none."""
     address = (link or "").strip()
