@@ -1,7 +1,7 @@
 """Attempts: what is held back, what is queued and recorded of each, and what is measured."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.delivery.attempts import Due
 from checkout_recovery.delivery.plan import delivery_of
 from checkout_recovery.delivery.retry_policy import EXPIRES_AFTER
-from checkout_recovery.delivery.send import Failure
+from checkout_recovery.delivery.send import Failure, Outcome, Post
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.deliveries import State
@@ -152,6 +152,31 @@ def test_of_what_is_for_an_untried_receiver_one_is_its_first_attempt_and_the_oth
     assert attempted(world) == ["c1"]
     assert world.registry.circuits == {}
     assert [each.not_before for each in world.queue.messages] == [NOW + 10 * SECOND]
+
+
+def test_what_has_ended_is_settled_before_what_is_still_waited_for() -> None:
+    hanging = replace(SUBSCRIPTION, subscription_id="sub_2")
+    world = World(SUBSCRIPTION, hanging)
+    world.receivers.failures["sub_2"] = Failure.TIMEOUT
+    known: list[tuple[dict[str, Any], set[str], int]] = []
+
+    def one_by_one(
+        posts: Sequence[Post], budget_seconds: float
+    ) -> Generator[Mapping[int, Outcome], None, None]:
+        for index, post in enumerate(posts):
+            yield {index: world.receivers.outcome(post)}
+            known.append((world.logged, set(world.registry.circuits), len(world.queue.messages)))
+
+    world.receivers.waves = one_by_one  # type: ignore[method-assign] # a run in waves
+    world.registry.circuits = {
+        name: replace(OPEN["sub_1"], subscription_id=name) for name in ("sub_1", "sub_2")
+    }
+    dues = [due(1), due(2, hanging), due(3, hanging)]
+    assert world.attempts(probes=True)(dues, dict(world.registry.circuits), 5.0) == frozenset()
+    assert known == [
+        ({"sub_1": (State.DELIVERED, None), "sub_2": (State.PENDING, "circuit_open")}, {"sub_2"}, 1),
+        ({"sub_1": (State.DELIVERED, None), "sub_2": (State.PENDING, "timeout")}, {"sub_2"}, 2),
+    ]
 
 
 def test_what_still_waits_for_the_same_is_not_told_to_the_log_again() -> None:

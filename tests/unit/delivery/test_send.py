@@ -1,5 +1,6 @@
 import itertools
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
@@ -10,7 +11,18 @@ import pytest
 
 from checkout_recovery.delivery.send import Failure, Limits, Outcome, Post, Sender
 
-from .conftest import Authority, Receive, Receiver, Request, answer, answering, hanging, saying, slowly
+from .conftest import (
+    Authority,
+    Receive,
+    Receiver,
+    Request,
+    Script,
+    answer,
+    answering,
+    hanging,
+    saying,
+    slowly,
+)
 
 GENEROUS = 20.0
 """A budget that no test here should use up."""
@@ -807,6 +819,59 @@ def _slow(receiver: Receiver, connection: socket.socket, request: Request) -> bo
     time.sleep(0.02)
     connection.sendall(answer())
     return True
+
+
+def _until(event: threading.Event) -> Script:
+    def script(receiver: Receiver, connection: socket.socket, request: Request) -> bool:
+        event.wait(30)
+        connection.sendall(answer())
+        return True
+
+    return script
+
+
+class TestWaves:
+    PATIENT = Limits(attempt_seconds=60, wave_seconds=0.05)
+
+    def test_what_has_ended_is_told_while_another_is_waited_for(
+        self, new_sender: NewSender, receive: Receive, refused_port: int
+    ) -> None:
+        told = threading.Event()
+        slow, free = receive(_until(told)), receive()
+        posts = [
+            post(slow.url, subscription="slow"),
+            post(free.url, subscription="free"),
+            post(f"http://127.0.0.1:{refused_port}/", subscription="dead"),
+        ]
+        waves = new_sender(limits=self.PATIENT).waves(posts, 60)
+        first = next(waves)
+        assert {index: outcome.failure for index, outcome in first.items()} == {
+            1: None,
+            2: Failure.CONNECTION,
+        }
+        assert first[1].delivery_id == posts[1].delivery_id
+        told.set()
+        assert [list(wave) for wave in waves] == [[0]]
+
+    def test_the_last_wave_has_what_was_not_attempted(self, new_sender: NewSender, receive: Receive) -> None:
+        free = receive()
+        posts = [post(free.url), post(receive(hanging).url, subscription="stuck"), post("no url")]
+        (wave,) = new_sender(limits=self.PATIENT).waves(posts, 0)
+        assert failures([wave[index] for index in range(3)]) == [Failure.DEFERRED] * 3
+
+    def test_without_posts_there_is_one_that_is_empty(self, new_sender: NewSender) -> None:
+        assert list(new_sender().waves([], 60)) == [{}]
+
+    def test_a_run_that_is_given_up_leaves_nothing_of_itself_to_the_next(
+        self, new_sender: NewSender, receive: Receive
+    ) -> None:
+        stuck, free = receive(hanging), receive()
+        sender = new_sender(limits=self.PATIENT)
+        run = sender.waves([post(free.url, subscription="free"), post(stuck.url, subscription="stuck")], 60)
+        next(run)
+        run.close()
+        again = [post(free.url, subscription="free") for _ in range(3)]
+        assert failures(sender.send(again, 60)) == [None] * 3
 
 
 class TestBudget:

@@ -1,6 +1,6 @@
 """Fan-out with collaborators that remember what they were asked, and checkouts to hand it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from checkout_recovery.checkout.lifecycle import Checkout
@@ -125,12 +125,14 @@ class Receivers:
         self.posts: list[Post] = []
         self.bodies: list[bytes] = []
 
-    def send(self, posts: Sequence[Post], budget_seconds: float) -> list[Outcome]:
+    def waves(
+        self, posts: Sequence[Post], budget_seconds: float
+    ) -> Generator[Mapping[int, Outcome], None, None]:
         self.posts += posts
         self.bodies += [post.prepare()[1] for post in posts]
-        return [self._outcome(post) for post in posts]
+        yield {index: self.outcome(post) for index, post in enumerate(posts)}
 
-    def _outcome(self, post: Post) -> Outcome:
+    def outcome(self, post: Post) -> Outcome:
         failure = self.failures.get(post.subscription_id)
         status = {None: 200, Failure.HTTP: 500}.get(failure)
         return Outcome(post.delivery_id, status, failure, 12)

@@ -2,6 +2,7 @@
 
     hold back ─► sign and send ─► queue what is to come later ─► record ─► circuits
 
+All that follows an attempt does so for each wave of them that has ended: who hangs keeps nobody else waiting.
 Fan-out's first attempts and the later ones of `retry` go the same way. An attempt that failed goes to the
 RetryQueue, a delivery that is given up to the dead-letter queue, and both before the log says so: what is
 queued and not recorded is at worst sent twice, what is recorded and not queued would be lost.
@@ -9,6 +10,7 @@ queued and not recorded is at worst sent twice, what is recorded and not queued 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -162,15 +164,17 @@ class Attempts:
         """
         bodies, broken = _render(dues)
         able = [due for due in dues if due.delivery.event.id not in broken]
-        able, held = self._hold_back(able, open_circuits)
-        settled = held + self._send(able, bodies, budget_seconds)
-        refused = self._queue(settled)
-        self.record([one for one in settled if one.due.delivery.delivery_id not in refused])
-        self._circuits.heard(
-            [(one.due.delivery.subscription, one.last) for one in settled if one.last], open_circuits
-        )
-        unknown = (due.delivery.delivery_id for due in dues if due.delivery.event.id in broken)
-        return refused.union(unknown)
+        able, settled = self._hold_back(able, open_circuits)
+        posts, unsigned = self._posts(able, bodies)
+        settled += unsigned
+        by_id = {due.delivery.delivery_id: due for due in able}
+        unknown = {due.delivery.delivery_id for due in dues if due.delivery.event.id in broken}
+        with closing(self._sender.waves(posts, budget_seconds)) as waves:
+            for wave in waves:
+                settled += [self._settle(by_id[outcome.delivery_id], outcome) for outcome in wave.values()]
+                unknown |= self._conclude(settled, open_circuits)
+                settled = []
+        return frozenset(unknown)
 
     # ------------------------------------------------------------ before the attempt
 
@@ -231,22 +235,21 @@ class Attempts:
 
     # ------------------------------------------------------------ the attempt
 
-    def _send(self, dues: Sequence[Due], bodies: Bodies, budget_seconds: float) -> list[Settled]:
+    def _posts(self, dues: Sequence[Due], bodies: Bodies) -> tuple[list[Post], list[Settled]]:
+        """Makes the posts; returns also what has to wait for its secret."""
         secrets = self._secrets.available(
             {_secret_name(due.delivery): due.delivery.subscription.key_version for due in dues}
         )
         posts: list[Post] = []
-        settled: list[Settled] = []
-        by_id = {due.delivery.delivery_id: due for due in dues}
+        waiting: list[Settled] = []
         for due in dues:
             secret = secrets.get(_secret_name(due.delivery))
             if secret is None:
                 later = self._now() + _SECRET_WAIT + SCHEDULE[0] * self._random()
-                settled.append(_postponed(due, SECRET_UNAVAILABLE, later))
+                waiting.append(_postponed(due, SECRET_UNAVAILABLE, later))
             else:
                 posts.append(self._post(due.delivery, secret, bodies[_body_key(due.delivery)]))
-        outcomes = self._sender.send(posts, budget_seconds) if posts else []
-        return settled + [self._settle(by_id[outcome.delivery_id], outcome) for outcome in outcomes]
+        return posts, waiting
 
     def _post(self, delivery: Delivery, secret: Secret, body: bytes) -> Post:
         return Post(
@@ -285,6 +288,14 @@ class Attempts:
         return Settled(due, State.PENDING, reason, step, last=last)
 
     # ------------------------------------------------------------ after the attempt
+
+    def _conclude(self, settled: Sequence[Settled], open_circuits: Mapping[str, Circuit]) -> frozenset[str]:
+        """Queues, records and tells how deliveries stand; returns the ids of those that SQS refused."""
+        refused = self._queue(settled)
+        self.record([one for one in settled if one.due.delivery.delivery_id not in refused])
+        attempts = [(one.due.delivery.subscription, one.last) for one in settled if one.last]
+        self._circuits.heard(attempts, open_circuits)
+        return refused
 
     def _queue(self, settled: Sequence[Settled]) -> frozenset[str]:
         """Queues what is to come later and what is given up; returns the delivery ids that SQS refused."""

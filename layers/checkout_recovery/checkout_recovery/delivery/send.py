@@ -15,7 +15,8 @@ import math
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -119,6 +120,8 @@ class Limits:
     """Once others have answered and nothing has ended for so long, those that have not answered are cut off
     as TIMEOUT: a batch must not wait for who hangs. The first post ever to a receiver is cut off after half
     of it. None waits for each as long as it may take."""
+    wave_seconds: float = 1.0
+    """What has ended is told once nothing has ended for so long, though there is more in flight."""
 
 
 _DEFAULTS = Limits()
@@ -168,7 +171,24 @@ class Sender:
         When the budget is spent, what is in flight ends as TIMEOUT and what has not started as DEFERRED. An
         attempt cut short that way is not held against its receiver in later runs.
         """
+        outcomes: dict[int, Outcome] = {}
+        with closing(self.waves(posts, budget_seconds)) as waves:
+            for wave in waves:
+                outcomes |= wave
+        return [outcomes[index] for index in range(len(posts))]
+
+    def waves(
+        self, posts: Sequence[Post], budget_seconds: float
+    ) -> Generator[Mapping[int, Outcome], None, None]:
+        """Sends as `send` does, and tells what has ended while others are still waited for.
+
+        To be closed by who does not read it to its end.
+
+        Yields:
+            Outcomes by the place of their posts; each once, and once at least.
+        """
         turns = _Turns(posts, self._limits, self._breaker)
+        told: set[int] = set()
         outcomes: dict[int, Outcome] = {}
         deadline = time.monotonic() + budget_seconds
         quiet_since = time.monotonic()
@@ -184,11 +204,16 @@ class Sender:
                 elif stragglers := self._stragglers(turns, quiet := time.monotonic() - quiet_since):
                     self._cut_off(stragglers, turns, outcomes)
                     quiet_since = time.monotonic()
+                elif outcomes and quiet >= self._limits.wave_seconds:
+                    told |= outcomes.keys()
+                    yield outcomes
+                    outcomes = {}
                 else:
-                    self._wait(min(left, self._patience(quiet)))
+                    self._wait(min(left, self._patience(quiet, has_news=bool(outcomes))))
         finally:
             self._cut_short(outcomes)
-        return [outcomes.get(index) or _deferred(post) for index, post in enumerate(posts)]
+        left_out = set(range(len(posts))) - told - outcomes.keys()
+        yield outcomes | {index: _deferred(posts[index]) for index in sorted(left_out)}
 
     def is_silent(self, subscription_id: str, url: str) -> bool:
         """Whether a subscription has come to be left alone because its receiver does not answer."""
@@ -236,10 +261,11 @@ class Sender:
             turns.ended(transfer.index, outcome)
         return bool(ended)
 
-    def _patience(self, quiet: float) -> float:
-        """How long until somebody may have been waited for long enough."""
+    def _patience(self, quiet: float, *, has_news: bool) -> float:
+        """How long until somebody may have been waited for long enough, or there is something to tell."""
         limit = self._limits.straggler_seconds or math.inf
-        return next((wait - quiet for wait in (limit / 2, limit) if wait > quiet), math.inf)
+        waits = (limit / 2, limit, self._limits.wave_seconds if has_news else math.inf)
+        return min((wait - quiet for wait in waits if wait > quiet), default=math.inf)
 
     def _stragglers(self, turns: "_Turns", quiet: float) -> list[pycurl.Curl]:
         """Those in flight that have been waited for long enough by others who have answered."""
