@@ -107,7 +107,7 @@ def recover(
         asked["until"] = moments.wire(until)
     if state:
         asked["states"] = [one.value for one in state]
-    names = [subscription] if subscription else _subscriptions(session, store)
+    names, stopped = ([subscription], []) if subscription else _subscriptions(session, store)
     runs = [Recovered(name, next_cursor=cursor) for name in names]
     with contextlib.suppress(KeyboardInterrupt), session.screen.progress() as bar:
         for run in runs:
@@ -115,19 +115,18 @@ def recover(
             run.left_alone = run.queued > 0 and _is_left_alone(session.api, store, run)
             if run.finished and State.PENDING not in (state or ()):
                 _count_pending(session.api, store, run, since, until)
-    _tell(session.screen, store, asked, runs)
+    _tell(session.screen, store, asked, runs, stopped)
     if not all(run.finished for run in runs):
         raise typer.Exit(1)
 
 
-def _subscriptions(session: Session, store: str) -> list[str]:
-    """Those of a store that can be sent anything."""
-    found = session.api.every(path("stores", store, "subscriptions"), "subscriptions")
-    return [
-        str(one.get("subscription_id"))
-        for one in found
-        if not one.get("paused") and not one.get("disabled_reason")
-    ]
+def _subscriptions(session: Session, store: str) -> tuple[list[str], list[str]]:
+    """Those of a store that can be sent anything, and those that are stopped."""
+    names: tuple[list[str], list[str]] = [], []
+    for one in session.api.every(path("stores", store, "subscriptions"), "subscriptions"):
+        is_stopped = bool(one.get("paused") or one.get("disabled_reason"))
+        names[is_stopped].append(str(one.get("subscription_id")))
+    return names
 
 
 def _recover_one(
@@ -191,9 +190,12 @@ def _done(run: Recovered, between: tuple[datetime, datetime]) -> float | None:
     return None if at is None or last <= first else min(max((last - at) / (last - first), 0.0), 1.0)
 
 
-def _tell(screen: Screen, store: str, asked: dict[str, Any], runs: list[Recovered]) -> None:
+def _tell(
+    screen: Screen, store: str, asked: dict[str, Any], runs: list[Recovered], stopped: list[str]
+) -> None:
     if screen.as_json:
-        screen.document({"since": asked["since"], "subscriptions": [asdict(run) for run in runs]})
+        told = [asdict(run) for run in runs]
+        screen.document({"since": asked["since"], "subscriptions": told, "stopped": stopped})
     else:
         screen.table(
             ("subscription", "looked at", "queued", "still pending", ""),
@@ -213,6 +215,10 @@ def _tell(screen: Screen, store: str, asked: dict[str, Any], runs: list[Recovere
     if pending:
         more = "+" if any(run.more_pending for run in runs) else ""
         screen.say(f"{pending}{more} are still pending: {_BY_THEMSELVES}")
+    for name in stopped:
+        screen.say(
+            f"{name} is stopped and was left out: `recovery subscriptions resume {store} {name}` first."
+        )
     for run in runs:
         if run.left_alone:
             screen.say(f"The receiver of {run.subscription_id} is left alone: {_UNTIL_PROBED}")

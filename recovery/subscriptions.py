@@ -89,13 +89,14 @@ def show_subscription(
 ) -> None:
     """Show a subscription and its health."""
     found = session.api.get(path("stores", store, "subscriptions", subscription))
-    found |= {"probe_at": _probe_at(session, found) if found.get("failing_since") else None}
+    is_tried = found.get("failing_since") and not found.get("paused")
+    found |= {"probe_at": _probe_at(session, found) if is_tried else None}
     _tell(session, found if callback_url else _masked(found))
 
 
 @command(app, "pause", examples="recovery subscriptions pause my-store sub_1")
 def pause(session: Session, store: StoreId, subscription: SubscriptionId) -> None:
-    """Send a subscription nothing more; what happens meanwhile is not sent later."""
+    """Send a subscription nothing more; what happens meanwhile is sent later only by `recovery recover`."""
     _change(session, store, subscription, paused=True)
 
 

@@ -154,8 +154,12 @@ def test_a_store_s_own_token_goes_without_the_next_probe(api: PlayedApi) -> None
     assert shown("subscriptions", "show", "my-store", "sub_1")["probe_at"] is None
 
 
-def test_a_subscription_that_is_well_is_shown_without_asking_for_its_next_probe(api: PlayedApi) -> None:
-    api.play(f"GET {SUBSCRIPTIONS}/sub_1", answer(subscription()))
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_subscription_that_is_not_tried_is_shown_without_asking_for_its_next_probe(
+    api: PlayedApi, paused: bool
+) -> None:
+    failing_since = "2026-11-22T10:00:00Z" if paused else None
+    api.play(f"GET {SUBSCRIPTIONS}/sub_1", answer(subscription(failing_since=failing_since, paused=paused)))
     assert shown("subscriptions", "show", "my-store", "sub_1")["probe_at"] is None
     assert api.requests("GET /v1/circuits") == []
 
@@ -314,11 +318,17 @@ def test_recovery_goes_page_by_page_to_the_end(api: PlayedApi) -> None:
     assert (run_of_one["looked_at"], run_of_one["queued"], run_of_one["finished"]) == (110, 99, True)
 
 
-def test_recovery_of_a_store_leaves_out_who_cannot_be_sent_anything(api: PlayedApi) -> None:
-    api.play(f"GET {SUBSCRIPTIONS}", subscriptions(subscription("sub_0", paused=True), subscription()))
+def test_recovery_of_a_store_leaves_out_who_cannot_be_sent_anything_and_says_so(api: PlayedApi) -> None:
+    stopped = subscription("sub_0", paused=True), subscription("sub_2", disabled_reason="gone")
+    api.play(f"GET {SUBSCRIPTIONS}", subscriptions(stopped[0], subscription(), stopped[1]))
     api.play(RECOVER, recovered(1, 1))
     found = shown("recover", "my-store", "--since", "2h")
     assert [one["subscription_id"] for one in found["subscriptions"]] == ["sub_1"]
+    assert found["stopped"] == ["sub_0", "sub_2"]
+    output = " ".join(run("recover", "my-store", "--since", "2h").stdout.split())
+    assert (
+        "sub_2 is stopped and was left out: `recovery subscriptions resume my-store sub_2` first." in output
+    )
 
 
 def test_a_recovery_says_what_of_the_same_time_is_still_pending(api: PlayedApi) -> None:

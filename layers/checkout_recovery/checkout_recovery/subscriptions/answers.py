@@ -93,7 +93,7 @@ class SubscriptionAnswer(Answer):
     failing_since: datetime | None
     """Since when its receiver has only failed, and is tried now and then; else null."""
     untried: bool
-    """Whether it was started again, and nothing has been sent to it since."""
+    """Whether it was started again, and its first event since is still to come."""
     created_at: datetime
     updated_at: datetime
 

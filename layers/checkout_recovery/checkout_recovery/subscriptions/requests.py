@@ -87,7 +87,7 @@ class SubscriptionChange(Request):
 
     callback_url: Url = Field(default_factory=str, repr=False)
     paused: bool = Field(default_factory=bool)
-    """A paused subscription is sent nothing, and what happens meanwhile is not sent later."""
+    """A paused subscription is sent nothing; what happens meanwhile is sent later only by `recover`."""
     events: Events = Field(default_factory=list)
     consent: GivenConsent = Field(default_factory=lambda: ConsentRule.NOT_DENIED)
     requires: Requirements = Field(default_factory=list)
