@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,7 @@ from tests.component.delivering import (
     changed,
     due,
     failed,
+    hooked,
     left,
     waiting_for,
 )
@@ -153,6 +155,34 @@ def test_a_receiver_that_is_started_again_and_answers_hears_from_the_stream_itse
     assert wiring.registry().subscriptions(STORE).circuits == {}
     assert shop.fan_out(second) == []
     assert shop.heard == [("sub_a", "checkout.created")] * 2
+
+
+def test_nobody_s_log_and_circuit_wait_for_another_that_hangs(shop: Shop) -> None:
+    recorded = threading.Event()
+    waited: list[bool] = []
+    with Receiver(tell=lambda _: waited.append(recorded.wait(10))) as slow:
+        key = shop.receiver_at(slow.url, "sub_slow")
+        slow.trust("/sub_slow", key)
+        shop.subscribe("sub_well")
+        start_again("sub_well")
+        one = begun()
+        shop.save(one)
+        messages = [waiting_for(one, subscription_id=name) for name in ("sub_slow", "sub_well")]
+        with hooked(shop.forget, "before-call.dynamodb.TransactWriteItems", closes("sub_well", recorded)):
+            assert shop.retry(*messages) == []
+    assert waited == [True]
+    assert shop.states == {"sub_slow": ("delivered", None), "sub_well": ("delivered", None)}
+
+
+def closes(name: str, event: threading.Event) -> Callable[..., None]:
+    """Tells of the write that closes a circuit."""
+
+    def act(params: Any, **_: Any) -> None:
+        actions = json.loads(params["body"])["TransactItems"]
+        if any("Delete" in each and name in str(each) for each in actions):
+            event.set()
+
+    return act
 
 
 # ---------------------------------------------------------------- delivering

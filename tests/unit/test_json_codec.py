@@ -110,6 +110,13 @@ def test_the_longest_number_is_read_and_a_longer_one_is_not(number: str) -> None
         parse(f"[1,{number}9]".encode())
 
 
+@pytest.mark.parametrize("number", ["1" * 34 + ".5", "0." + "0" * 33 + "1"])
+@pytest.mark.parametrize("beside", ["", "9f1e5a", "7" * 50])
+def test_what_a_number_may_be_does_not_depend_on_what_stands_beside_it(number: str, beside: str) -> None:
+    with pytest.raises(JsonError, match="out of range"):
+        parse(f'{{"price":{number},"ref":"{beside}"}}'.encode())
+
+
 def test_digits_in_a_text_are_no_number() -> None:
     assert parse(b'["%s",1]' % (b"7" * 50)) == ["7" * 50, 1]
 

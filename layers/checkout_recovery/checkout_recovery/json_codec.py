@@ -43,7 +43,7 @@ _FAULTS = {
     "lone leading surrogate": "A string holds half a surrogate pair.",
 }
 """What jiter's errors begin with, and what is said of them; of all others, that the body is not JSON."""
-_LONG_NUMBER, _EXPONENT = b"0" * MAX_NUMBER_CHARS, b"0e0"
+_LONG_NUMBER, _EXPONENT = b"0" * MAX_EXPONENT, b"0e0"
 _AS_ZERO = bytes.maketrans(b"123456789.+-E", b"0" * 12 + b"e")
 _trusted = json.JSONDecoder(parse_float=Decimal)
 

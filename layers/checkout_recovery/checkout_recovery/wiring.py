@@ -342,7 +342,7 @@ def retry() -> "Retry":
         deliveries=deliveries(),
         attempts=_attempts(
             # The circuits that all functions share say when a receiver may be probed, not what one has seen.
-            _sender(Limits(attempt_seconds=15.0, probe_after_seconds=0)),
+            _sender(Limits(attempt_seconds=15.0, probe_after_seconds=0, wave_seconds=1.0)),
             probes=True,
             deferral=timedelta(seconds=15),
         ),

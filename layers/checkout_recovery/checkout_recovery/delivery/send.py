@@ -120,8 +120,9 @@ class Limits:
     """Once others have answered and nothing has ended for so long, those that have not answered are cut off
     as TIMEOUT: a batch must not wait for who hangs. The first post ever to a receiver is cut off after half
     of it. None waits for each as long as it may take."""
-    wave_seconds: float = 1.0
-    """What has ended is told once nothing has ended for so long, though there is more in flight."""
+    wave_seconds: float | None = None
+    """What has ended is told once nothing has ended for so long, though there is more in flight; what is then
+    made of it takes of the others' time. None tells all at the end."""
 
 
 _DEFAULTS = Limits()
@@ -188,6 +189,7 @@ class Sender:
             Outcomes by the place of their posts; each once, and once at least.
         """
         turns = _Turns(posts, self._limits, self._breaker)
+        wave_seconds = self._limits.wave_seconds or math.inf
         told: set[int] = set()
         outcomes: dict[int, Outcome] = {}
         deadline = time.monotonic() + budget_seconds
@@ -204,7 +206,7 @@ class Sender:
                 elif stragglers := self._stragglers(turns, quiet := time.monotonic() - quiet_since):
                     self._cut_off(stragglers, turns, outcomes)
                     quiet_since = time.monotonic()
-                elif outcomes and quiet >= self._limits.wave_seconds:
+                elif outcomes and quiet >= wave_seconds:
                     told |= outcomes.keys()
                     yield outcomes
                     outcomes = {}
@@ -264,7 +266,7 @@ class Sender:
     def _patience(self, quiet: float, *, has_news: bool) -> float:
         """How long until somebody may have been waited for long enough, or there is something to tell."""
         limit = self._limits.straggler_seconds or math.inf
-        waits = (limit / 2, limit, self._limits.wave_seconds if has_news else math.inf)
+        waits = (limit / 2, limit, self._limits.wave_seconds or math.inf if has_news else math.inf)
         return min((wait - quiet for wait in waits if wait > quiet), default=math.inf)
 
     def _stragglers(self, turns: "_Turns", quiet: float) -> list[pycurl.Curl]:
