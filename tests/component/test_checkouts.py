@@ -1,5 +1,6 @@
 """CheckoutTable against moto, and against Amazon's DynamoDB Local where Java is found."""
 
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -142,6 +143,16 @@ def test_an_item_that_this_package_did_not_write_is_a_broken_record() -> None:
     for item in ({}, {"data": {"S": "{}"}}, {"data": {"S": "["}}, {"data": {"N": "1"}}):
         with pytest.raises(BrokenRecord):
             decode(item)
+
+
+def test_a_field_that_only_a_later_version_knows_is_passed_over() -> None:
+    cart = Cart(items=(Item(title="Shirt"),), total=Decimal("9.90"))
+    known = applied(Checkout(store_id="my-store", checkout_id="c1"), snapshot(cart=cart))
+    item = encode(known, EXPIRES, due_shards=8)
+    data = json.loads(item["data"]["S"])
+    data["details"]["loyalty"] = "gold"
+    data["details"]["cart"]["items"][0]["colour"] = "red"
+    assert decode(item | {"data": {"S": json.dumps(data)}}) == known
 
 
 def test_a_table_that_cannot_be_reached_is_unavailable(environment: pytest.MonkeyPatch) -> None:

@@ -48,9 +48,9 @@ class Consent(StrEnum):
 
 
 class Part(BaseModel):
-    """A piece of a checkout: immutable, and no field goes unnoticed."""
+    """A piece of a checkout: immutable. A stored field that only a later version knows is passed over."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="ignore")
 
     extra: ForeignObject = Field(default_factory=dict, exclude_if=not_)
     """What the provider sent here and nobody described, as it was sent."""
