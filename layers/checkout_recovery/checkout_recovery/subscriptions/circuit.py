@@ -46,14 +46,7 @@ class Circuit:
     @classmethod
     def untried(cls, store_id: str, subscription_id: str, now: datetime) -> Self:
         """Waits for the first attempt, which may be made at once."""
-        return cls(
-            store_id=store_id,
-            subscription_id=subscription_id,
-            failing_since=now,
-            probe_at=now,
-            wait=NEXT_WAIT,
-            is_untried=True,
-        )
+        return replace(cls.opened(store_id, subscription_id, now), probe_at=now, is_untried=True)
 
     @classmethod
     def opened(cls, store_id: str, subscription_id: str, now: datetime) -> Self:
