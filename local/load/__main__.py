@@ -1,9 +1,9 @@
 """Runs the load: `make load`.
 
-Each round is two phases of the same length with the same receivers: in one those that fail are paused, in
-the other they are not. So what failing receivers cost the others is a ratio from one run, and with several
-rounds, every second one the other way round, what else the machine does hits both. It ends with 0 if nothing
-is lost, everything verifies, and whoever is well has all.
+Each round is two phases of the same length with the same receivers: in one those that fail are paused, or
+not there yet, in the other they are started. So what failing receivers cost the others is a ratio from one
+run, and with several rounds, every second one the other way round, what else the machine does hits both. It
+ends with 0 if nothing is lost, everything verifies, and whoever is well has all.
 """
 
 import argparse
@@ -12,9 +12,10 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class Options:
     """Of each store."""
     failing: int = 5
     """How many of the first store's subscribers fail."""
+    new: bool = False
+    """Whether those are subscribed anew for each phase, and not only started again."""
     seconds: float = 30.0
     """Each phase's length."""
     rounds: int = 1
@@ -82,31 +85,30 @@ def run(stack: Stack, options: Options, say: Callable[[str], None]) -> list[Phas
     with Client(stack.api_url, stack.admin_token) as client, Receiver() as receiver:
         receivers = Receivers(receiver)
         stores = [client.register(f"load-{secrets.token_hex(4)}") for _ in range(options.stores)]
-        subscribers = [
+        kinds = [kinds_of(options.subscribers, options.failing)]
+        kinds += [kinds_of(options.subscribers, 0) for _ in stores[1:]]
+        sure = [
             receivers.subscribe(store, kind)
-            for number, store in enumerate(stores)
-            for kind in kinds_of(options.subscribers, 0 if number else options.failing)
+            for store, theirs in zip(stores, kinds, strict=True)
+            for kind in theirs
+            if kind in SURE
         ]
-        say(f"{len(subscribers)} subscriptions of {len(stores)} stores")
-        failing = [one for one in subscribers if one.kind in FAILING]
-        with _paused(failing):  # so that every phase finds the functions started, and connections open
-            post(stores, _WARM_UP_SECONDS, options.rate, "warm-up", options.seed)
+        failing = [kind for kind in kinds[0] if kind in FAILING]
+        fail = (
+            partial(receivers.subscribed, stores[0], failing)
+            if options.new
+            else partial(receivers.resumed, receivers.paused(stores[0], failing))
+        )
+        say(f"{len(sure)} subscriptions of {len(stores)} stores are well, {len(failing)} fail")
+        # So that every phase finds the functions started, and connections open.
+        post(stores, _WARM_UP_SECONDS, options.rate, "warm-up", options.seed)
         phases = []
         for number in range(options.rounds):
             for name in (WITHOUT, WITH) if number % 2 == 0 else (WITH, WITHOUT):
                 say(f"round {number + 1} of {options.rounds}, {name} those that fail")
-                with _paused(failing) if name == WITHOUT else receivers.flap():
-                    phases.append(run_phase(name, number, stores, subscribers, receiver, options, say))
+                with nullcontext(()) if name == WITHOUT else fail() as theirs:
+                    phases.append(run_phase(name, number, stores, [*sure, *theirs], receiver, options, say))
     return phases
-
-
-@contextmanager
-def _paused(subscribers: Sequence[Subscriber]) -> Iterator[None]:
-    for one in subscribers:
-        one.store.change(one.name, paused=True)
-    yield
-    for one in subscribers:
-        one.store.change(one.name, paused=False)
 
 
 def run_phase(
@@ -127,11 +129,10 @@ def run_phase(
     while time.monotonic() < deadline and not _have_all(sure, posted.written, receiver.arrivals):
         time.sleep(_LOOK_SECONDS)
     time.sleep(_LOG_SECONDS)
-    listening = sure if name == WITHOUT else subscribers
-    logs = [_logged(one) for one in listening]
+    logs = [_logged(one) for one in subscribers]
     # After the logs: what they take for delivered has come by then.
     came = [arrival for arrival in receiver.arrivals if arrival.at >= began]
-    accounts = (_account(one, posted.written, came, log) for one, log in zip(listening, logs, strict=True))
+    accounts = (_account(one, posted.written, came, log) for one, log in zip(subscribers, logs, strict=True))
     return Phase(name, posted, tuple(accounts))
 
 
@@ -277,7 +278,8 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, Path | None]:
     defaults = Options()
     parser = argparse.ArgumentParser(prog="make load", description=__doc__)
     for name, value in asdict(defaults).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+        how: dict[str, Any] = {"action": "store_true"} if value is False else {"type": type(value)}
+        parser.add_argument(f"--{name.replace('_', '-')}", default=value, **how)
     parser.add_argument("--json", type=Path, default=None, help="where to write the figures")
     given = vars(parser.parse_args(arguments))
     path = given.pop("json")

@@ -89,9 +89,35 @@ class Receivers:
             case Kind.GONE:
                 endpoint.status = 410
 
+    def paused(self, store: StoreClient, kinds: Sequence[Kind]) -> Sequence[Subscriber]:
+        """Makes subscriptions that nothing is sent to yet."""
+        subscribers = [self.subscribe(store, kind) for kind in kinds]
+        for one in subscribers:
+            store.change(one.name, paused=True)
+        return subscribers
+
     @contextmanager
-    def flap(self) -> Iterator[None]:
-        """Lets the flapping ones flap for as long as the context lasts; at its end they are well."""
+    def resumed(self, subscribers: Sequence[Subscriber]) -> Iterator[Sequence[Subscriber]]:
+        """Starts paused subscriptions for as long as the context lasts."""
+        for one in subscribers:
+            one.store.change(one.name, paused=False)
+        with self._flapping_ones():
+            yield subscribers
+        for one in subscribers:
+            one.store.change(one.name, paused=True)
+
+    @contextmanager
+    def subscribed(self, store: StoreClient, kinds: Sequence[Kind]) -> Iterator[Sequence[Subscriber]]:
+        """Makes new subscriptions for as long as the context lasts."""
+        subscribers = [self.subscribe(store, kind) for kind in kinds]
+        with self._flapping_ones():
+            yield subscribers
+        for one in subscribers:
+            store.unsubscribe(one.name)
+
+    @contextmanager
+    def _flapping_ones(self) -> Iterator[None]:
+        """Lets those flap that do for as long as the context lasts; at its end they are well."""
         ended = threading.Event()
         flapper = threading.Thread(target=self._flap, args=(ended,))
         flapper.start()

@@ -1,5 +1,9 @@
 """`make load` at a small size, on the deployed template."""
 
+from dataclasses import replace
+
+import pytest
+
 from local.cloud import Stack
 from local.load.__main__ import Options, faults, figures, run
 from local.load.receivers import FAILING, Kind
@@ -7,9 +11,10 @@ from local.load.receivers import FAILING, Kind
 SMALL = Options(stores=1, subscribers=8, seconds=6, rate=3, settle_seconds=60)
 
 
-def test_nothing_is_lost_whoever_fails(stack: Stack) -> None:
+@pytest.mark.parametrize("new", [False, True])
+def test_nothing_is_lost_whoever_fails(stack: Stack, *, new: bool) -> None:
     said: list[str] = []
-    phases = run(stack, SMALL, said.append)
+    phases = run(stack, replace(SMALL, new=new), said.append)
     told = figures(phases)
     assert faults(phases) == []
     assert set(told["with"]["receivers"]) == {*FAILING, Kind.SLOW, Kind.WELL}
