@@ -39,14 +39,12 @@ FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{7}")
 class Fields:
     """The members of one foreign object, each taken by its kind and by one of the names that it may have."""
 
-    __slots__ = ("_members", "left", "told")
+    __slots__ = ("_members", "left")
 
     def __init__(self, members: Mapping[str, Any] = _NOTHING) -> None:
         self._members = members
         self.left = dict(members)
         """What was not taken, as it was sent."""
-        self.told = False
-        """Whether anything was taken."""
 
     @classmethod
     def of_body(cls, body: bytes) -> "Fields":
@@ -62,7 +60,7 @@ class Fields:
 
     @property
     def says_nothing(self) -> bool:
-        return not (self.told or self.left)
+        return all(value in _SAYS_NOTHING for value in self._members.values())
 
     def part(self, layout: Layout) -> Told | None:
         """Reads an object that is a part of the domain and has this layout; None where it says nothing."""
@@ -73,7 +71,13 @@ class Fields:
 
     def all(self, layout: Layout) -> Told:
         """Takes the fields of a layout, those that are told, as `text` and the others take one."""
-        left, told = self.left, {}
+        told: Told = {}
+        self.add(layout, told)
+        return told
+
+    def add(self, layout: Layout, told: Told) -> None:
+        """Takes those fields of a layout that are not told yet."""
+        left = self.left
         for name, (field, read) in layout.items() if left else ():
             if name in left and field not in told:
                 if (known := read(left[name])) is not None:
@@ -81,8 +85,6 @@ class Fields:
                     del left[name]
                 elif left[name] in _SAYS_NOTHING:
                     del left[name]
-        self.told = self.told or bool(told)
-        return told
 
     def text(self, *names: str) -> str | None:
         """Takes a text as it stands; a number becomes the text that it was written as."""
@@ -113,9 +115,9 @@ class Fields:
     def array(self, name: str) -> list[Any] | None:
         return self._take(read_list, (name,))
 
-    def object(self, *names: str) -> "Fields":
+    def object(self, name: str) -> "Fields":
         """Takes an object out; without one, there is nothing to read in it."""
-        return Fields(self._take(_dict, names) or _NOTHING)
+        return Fields(self._take(_dict, (name,)) or _NOTHING)
 
     def objects(self, name: str) -> list["Fields"] | None:
         """Takes the objects of an array; its other elements stay."""
@@ -154,7 +156,6 @@ class Fields:
             if name in left:
                 if (known := read(left[name])) is not None:
                     del left[name]
-                    self.told = True
                     return known
                 if left[name] in _SAYS_NOTHING:
                     del left[name]

@@ -7,6 +7,7 @@ currency, and neither says anything about consent.
 
 from datetime import datetime
 
+from checkout_recovery.checkout.money import parse_amount
 from checkout_recovery.checkout.snapshot import Details, Shop, Snapshot
 from checkout_recovery.providers.address import read_address
 from checkout_recovery.providers.cart import line_total, read_items, sum_of
@@ -42,6 +43,10 @@ _USER: Layout = {
     "first_name": ("first_name", read_text),
     "last_name": ("last_name", read_text),
 }
+_PAYLOAD: Layout = {
+    "session_state": ("stage", read_text),
+    "checkout_url": ("checkout_url", read_text),
+}
 _CLIENT: Layout = {
     "client_ip": ("ip", read_text),
     "http_referer": ("referer", read_text),
@@ -53,6 +58,12 @@ _VISIT: Layout = {
     "referer_host": ("referer_host", read_text),
     "landing_page": ("landing_page", read_text),
     "utm": ("utm", read_list),
+}
+_FACEBOOK: Layout = {"fbc": ("fbc", read_text), "fbp": ("fbp", read_text)}
+_CART: Layout = {
+    "coupons": ("coupons", read_list),
+    "discount": ("discount", parse_amount),
+    "total_payable": ("total", parse_amount),
 }
 
 
@@ -106,36 +117,29 @@ def _snapshot(
     event_time: datetime | None = None,
 ) -> Snapshot:
     """Reads what both versions call the same."""
-    stage, checkout_url = payload.text("session_state"), payload.text("checkout_url")
-    checkout_id = _last_segment(checkout_url or "")
+    told = payload.all(_PAYLOAD)
+    checkout_id = _last_segment(told.get("checkout_url", ""))
     if not is_key(checkout_id):
         raise refusal(url_field, "must be an http(s) URL whose path ends in the id of the checkout")
-    return Snapshot(
-        checkout_id=checkout_id,
-        event_id=event_id,
-        event_time=event_time,
-        completed=(stage or "").strip().upper() == COMPLETED,
-        details=_details(payload, shop, cart, stage, checkout_url),
-    )
-
-
-def _details(
-    payload: Fields, shop: Shop | None, cart: Told | None, stage: str | None, checkout_url: str | None
-) -> Details:
     user = payload.object("user")
     address = user.object("address")
-    told = user.all(_USER) | {
+    user.add(_USER, told)
+    told |= {
         "phone": read_phone(user, number=("phone", "phone_no"), international="phone_with_dial_code"),
         "address": read_address(address),
         "cart": cart,
-        "stage": stage,
-        "checkout_url": checkout_url,
         "shop": shop,
         "client": payload.object("client_meta").part(_CLIENT),
         "attribution": _attribution(payload),
         "extra": payload.rest(user=user),
     }
-    return Details.model_validate(told)
+    return Snapshot(
+        checkout_id=checkout_id,
+        event_id=event_id,
+        event_time=event_time,
+        completed=told.get("stage", "").strip().upper() == COMPLETED,
+        details=Details.model_validate(told),
+    )
 
 
 def _event_id(body: Fields, name: str, header: str | None) -> str | None:
@@ -171,14 +175,14 @@ def _last_segment(url: str) -> str:
 def _cart(payload: Fields, *, adds_up: bool = False) -> Told | None:
     """Reads the cart. Where it has no totals its lines may be added up: 2026-05 documents none."""
     items = read_items(payload, "cart_items")
-    coupons = payload.array("coupons")
-    discount, total = payload.amount("discount"), payload.amount("total_payable")
-    if items is None and not coupons and discount is None and total is None:
-        return None
-    if adds_up and items is not None:
-        discount = sum_of([item.get("total_discount") for item in items]) if discount is None else discount
-        total = sum_of([line_total(item) for item in items]) if total is None else total
-    return {"items": items, "coupons": coupons or [], "discount": discount, "total": total}
+    told = payload.all(_CART)
+    if items is None:
+        return told if any(value != [] for value in told.values()) else None
+    told["items"] = items
+    if adds_up:
+        told.setdefault("discount", sum_of([item.get("total_discount") for item in items]))
+        told.setdefault("total", sum_of([line_total(item) for item in items]))
+    return told
 
 
 def _attribution(payload: Fields) -> Told | None:
@@ -186,8 +190,9 @@ def _attribution(payload: Fields) -> Told | None:
     metadata, analytics = payload.object("metadata"), payload.object("analytics")
     facebook = analytics.object("fb")
     told = metadata.all(_VISIT)
-    told["fbc"] = facebook.text("fbc") or analytics.text("fbc")
-    told["fbp"] = facebook.text("fbp") or analytics.text("fbp")
+    facebook.add(_FACEBOOK, told)
+    analytics.add(_FACEBOOK, told)
     analytics.keep("fb", facebook)
-    told["extra"] = Fields().rest(analytics=analytics, metadata=metadata)
+    if analytics.left or metadata.left:
+        told["extra"] = Fields().rest(analytics=analytics, metadata=metadata)
     return told if any(told.values()) else None
