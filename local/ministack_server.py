@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import types
 import uuid
 import zipfile
@@ -23,7 +24,7 @@ from typing import Any
 
 from ministack import app
 from ministack.core import iam_actions, lambda_runtime
-from ministack.services import apigateway, eventbridge, lambda_svc
+from ministack.services import apigateway, eventbridge, lambda_svc, sqs
 from ministack.services.cloudformation import provisioners
 
 _body_is_utf8: contextvars.ContextVar[bool] = contextvars.ContextVar("body_is_utf8", default=True)
@@ -128,6 +129,36 @@ def poll_each_source_by_itself() -> None:
     lambda_svc._ESM_IDLE_WAKE_GAP_SECONDS = 0
 
 
+def gather_a_queues_messages() -> None:
+    """Lets messages gather for as long as the batching window says, or until a batch is full.
+
+    ministack hands each over as it comes.
+    """
+    receive = sqs._receive_messages_for_esm
+    gathering_since: dict[str, float] = {}
+
+    def receive_gathered(queue_url: str, size: int) -> Any:
+        now = time.time()
+        visible = sum(message.get("visible_at", now) <= now for message in sqs._queues[queue_url]["messages"])
+        since = gathering_since.setdefault(queue_url, now) if visible else now
+        if visible < size and now < since + _batching_window(queue_url):
+            return []
+        gathering_since.pop(queue_url, None)
+        return receive(queue_url, size)
+
+    sqs._receive_messages_for_esm = receive_gathered
+
+
+def _batching_window(queue_url: str) -> float:
+    sources = lambda_svc._esms._data.values()
+    windows = [
+        source["MaximumBatchingWindowInSeconds"]
+        for source in sources
+        if source["EventSourceArn"].rpartition(":")[2] == queue_url.rpartition("/")[2]
+    ]
+    return max(windows, default=0)
+
+
 def take_alarms_on_metric_math() -> None:
     """Keeps an alarm on metric math; ministack refuses it, and with it the stack.
 
@@ -181,6 +212,7 @@ if __name__ == "__main__":
     name_what_was_invoked()
     keep_to_the_minute()
     poll_each_source_by_itself()
+    gather_a_queues_messages()
     take_alarms_on_metric_math()
     unpack_layers_once()
     end_with_parent()
