@@ -1,12 +1,12 @@
 """`recovery erase`: has what is known of one shopper erased. Whom it was about is never printed."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from recovery.api import path, twice
 from recovery.arguments import StoreId, Yes
+from recovery.asked import asked_for
 from recovery.failure import Failure
 from recovery.session import Session, command
 
@@ -31,8 +31,7 @@ def add(app: typer.Typer) -> None:
 
 def erase(session: Session, store: StoreId, shopper: Shopper = None, yes: Yes = False) -> None:
     """Erase what is known of a shopper in a store. It cannot be undone."""
-    whom = shopper if shopper not in (None, "-") else _asked()
-    whom = (whom or "").strip()
+    whom = asked_for(shopper, "Phone number or e-mail address").strip()
     if not whom:
         raise Failure("There is no phone number or e-mail address to erase.")
     if not yes:
@@ -42,12 +41,6 @@ def erase(session: Session, store: StoreId, shopper: Shopper = None, yes: Yes = 
         session.screen.document(done)
         return
     session.screen.facts({name.replace("_", " "): value for name, value in done.items()} or {"erased": True})
-
-
-def _asked() -> str:
-    if sys.stdin.isatty():
-        return str(typer.prompt("Phone number or e-mail address", hide_input=True, err=True))
-    return sys.stdin.readline()
 
 
 def _confirm(store: str) -> None:

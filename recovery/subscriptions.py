@@ -9,6 +9,7 @@ import typer
 from recovery import moments
 from recovery.api import Answer, items, path
 from recovery.arguments import StoreId, SubscriptionId
+from recovery.asked import asked_for
 from recovery.failure import Failure
 from recovery.session import Session, command, group
 from recovery.show import when
@@ -17,6 +18,15 @@ app = group("Who is told, and how their receivers fare.")
 
 ShowUrl = Annotated[
     bool, typer.Option("--callback-url", help="Show the whole callback URL, which may hold a credential.")
+]
+NewUrl = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="URL",
+        show_default=False,
+        help="Where its events go from now on. Without it, or as -, it is asked for or read from stdin, so "
+        "that it does not stay in the shell's history.",
+    ),
 ]
 _DAY = timedelta(days=1)
 _SHORTEST_OVERLAP, _LONGEST_OVERLAP = timedelta(minutes=10), timedelta(days=7)
@@ -97,13 +107,27 @@ def show_subscription(
 @command(app, "pause", examples="recovery subscriptions pause my-store sub_1")
 def pause(session: Session, store: StoreId, subscription: SubscriptionId) -> None:
     """Send a subscription nothing more; what happens meanwhile is sent later only by `recovery recover`."""
-    _change(session, store, subscription, paused=True)
+    _change(session, store, subscription, {"paused": True})
 
 
 @command(app, "resume", examples="recovery subscriptions resume my-store sub_1")
 def resume(session: Session, store: StoreId, subscription: SubscriptionId) -> None:
     """Send to a paused or disabled subscription again."""
-    _change(session, store, subscription, paused=False)
+    _change(session, store, subscription, {"paused": False})
+
+
+@command(
+    app,
+    "move",
+    examples="recovery subscriptions move my-store sub_1\n"
+    "recovery subscriptions move my-store sub_1 - < url.txt",
+)
+def move(session: Session, store: StoreId, subscription: SubscriptionId, url: NewUrl = None) -> None:
+    """Send a subscription's events, also those that wait, to another URL. Its key stays."""
+    callback_url = asked_for(url, "Callback URL").strip()
+    if not callback_url:
+        raise Failure("There is no URL to move it to.")
+    _change(session, store, subscription, {"callback_url": callback_url})
 
 
 @command(
@@ -168,10 +192,8 @@ def _is_failing(subscription: Answer) -> bool:
     return bool(subscription.get("failing_since") or subscription.get("disabled_reason"))
 
 
-def _change(session: Session, store: str, subscription: str, *, paused: bool) -> None:
-    changed = session.api.send(
-        "PATCH", path("stores", store, "subscriptions", subscription), {"paused": paused}
-    )
+def _change(session: Session, store: str, subscription: str, change: dict[str, object]) -> None:
+    changed = session.api.send("PATCH", path("stores", store, "subscriptions", subscription), change)
     _tell(session, _masked(changed))
 
 

@@ -1,6 +1,5 @@
 """`recovery verify`: judges a saved request offline. Asks neither the stack nor AWS."""
 
-import sys
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recovery import moments, proof_cashfree, proof_flexype, proof_standard, proofs, saved
+from recovery.asked import asked_for
 from recovery.failure import Failure
 from recovery.proofs import Finding, Recipe, Scheme
 from recovery.session import Session, command
@@ -87,13 +87,10 @@ def verify(
 
 
 def _secret(key: str | None) -> str:
-    given = key
-    if given in (None, "", "-"):
-        is_asked = sys.stdin.isatty()
-        given = typer.prompt("Key", hide_input=True, err=True) if is_asked else sys.stdin.readline()
-    if not (given or "").strip("\r\n"):
+    secret = asked_for(key, "Key")
+    if not secret:
         raise Failure("There is no key: stdin, RECOVERY_KEY or --key.")
-    return str(given).strip("\r\n")
+    return secret
 
 
 def _judge(

@@ -50,6 +50,7 @@ from tests.unit.recovery.played import (
 
 ROOT = Path(__file__).parents[3]
 SUBSCRIPTIONS = "/v1/stores/my-store/subscriptions"
+OTHER_URL = "https://other.example/another-secret-path"
 LOG = f"GET {SUBSCRIPTIONS}/sub_1/deliveries"
 RECOVER = f"POST {SUBSCRIPTIONS}/sub_1/recover"
 DISCARD = "POST /v1/dead-letters/rejected/requeue"
@@ -176,6 +177,24 @@ def test_a_subscription_is_paused_and_resumed(api: PlayedApi, word: str, paused:
     api.play(f"PATCH {SUBSCRIPTIONS}/sub_1", answer(subscription(paused=paused)))
     assert shown("subscriptions", word, "my-store", "sub_1")["paused"] is paused
     assert api.asked[0].json == {"paused": paused}
+
+
+@pytest.mark.parametrize(("words", "given"), [([OTHER_URL], ""), (["-"], OTHER_URL), ([], f"{OTHER_URL}\n")])
+def test_a_subscription_is_moved_to_another_url_that_is_not_shown(
+    api: PlayedApi, words: list[str], given: str
+) -> None:
+    api.play(f"PATCH {SUBSCRIPTIONS}/sub_1", answer(subscription(callback_url=OTHER_URL)))
+    result = run("subscriptions", "move", "my-store", "sub_1", *words, given=given)
+    assert result.exit_code == 0
+    assert api.asked[0].json == {"callback_url": OTHER_URL}
+    assert "https://other.example" in result.stdout
+    assert "another-secret-path" not in result.output
+
+
+def test_a_subscription_is_moved_nowhere_without_a_url(api: PlayedApi) -> None:
+    result = run("subscriptions", "move", "my-store", "sub_1", given="\n")
+    assert (result.exit_code, api.asked) == (1, [])
+    assert "no URL" in result.stderr
 
 
 def test_a_key_is_rotated_with_a_day_of_both(api: PlayedApi) -> None:
@@ -608,6 +627,7 @@ COMMANDS = [
     "subscriptions show",
     "subscriptions pause",
     "subscriptions resume",
+    "subscriptions move",
     "subscriptions rotate",
     "subscriptions test",
     "deliveries list",
