@@ -8,7 +8,7 @@ currency, and neither says anything about consent.
 from datetime import datetime
 
 from checkout_recovery.checkout.money import parse_amount
-from checkout_recovery.checkout.snapshot import Details, Shop, Snapshot
+from checkout_recovery.checkout.snapshot import Snapshot
 from checkout_recovery.providers.address import read_address
 from checkout_recovery.providers.cart import line_total, read_items, sum_of
 from checkout_recovery.providers.fields import (
@@ -82,11 +82,10 @@ def read(request: Request) -> Notice:
 
 
 def _read_2025_09(body: Fields, event_id: str | None) -> Notice:
-    told = body.all(_SHOP_2025_09)
-    shop = Shop(**told) if told else None
+    shop = body.all(_SHOP_2025_09)
     event_id = _event_id(body, "webhook_id", event_id)
     cart = _cart(body)
-    return Notice(names_of(shop), (_snapshot(body, "checkout_url", shop, cart, event_id),))
+    return _notice(_snapshot(body, "checkout_url", shop, cart, event_id))
 
 
 def _read_2026_05(body: Fields, event_id: str | None) -> Notice:
@@ -95,23 +94,25 @@ def _read_2026_05(body: Fields, event_id: str | None) -> Notice:
     payload = body.object("payload")
     if payload.says_nothing:
         raise refusal("payload", "must be an object with members")
-    told = body.object("store").part(_SHOP)
-    shop = Shop(**told) if told else None
+    shop = body.object("store").part(_SHOP)
     event_id = _event_id(body, "event_id", event_id)
     event_time = body.time("event_time")
     payload.keep(_free_name(payload, "envelope"), body)
     cart = _cart(payload, adds_up=True)
-    snapshot = _snapshot(payload, "payload.checkout_url", shop, cart, event_id, event_time)
-    return Notice(names_of(shop), (snapshot,))
+    return _notice(_snapshot(payload, "payload.checkout_url", shop, cart, event_id, event_time))
 
 
 _READERS = {"2025-09": _read_2025_09, "2026-05": _read_2026_05}
 
 
+def _notice(snapshot: Snapshot) -> Notice:
+    return Notice(names_of(snapshot.details.shop), (snapshot,))
+
+
 def _snapshot(
     payload: Fields,
     url_field: str,
-    shop: Shop | None,
+    shop: Told | None,
     cart: Told | None,
     event_id: str | None,
     event_time: datetime | None = None,
@@ -128,17 +129,19 @@ def _snapshot(
         "phone": read_phone(user, number=("phone", "phone_no"), international="phone_with_dial_code"),
         "address": read_address(address),
         "cart": cart,
-        "shop": shop,
+        "shop": shop or None,
         "client": payload.object("client_meta").part(_CLIENT),
         "attribution": _attribution(payload),
         "extra": payload.rest(user=user),
     }
-    return Snapshot(
-        checkout_id=checkout_id,
-        event_id=event_id,
-        event_time=event_time,
-        completed=told.get("stage", "").strip().upper() == COMPLETED,
-        details=Details.model_validate(told),
+    return Snapshot.model_validate(
+        {
+            "checkout_id": checkout_id,
+            "event_id": event_id,
+            "event_time": event_time,
+            "completed": told.get("stage", "").strip().upper() == COMPLETED,
+            "details": told,
+        }
     )
 
 
