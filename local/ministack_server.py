@@ -137,11 +137,12 @@ def gather_a_queues_messages() -> None:
     receive = sqs._receive_messages_for_esm
     gathering_since: dict[str, float] = {}
 
-    def receive_gathered(queue_url: str, size: int) -> Any:
-        now = time.time()
-        visible = sum(message.get("visible_at", now) <= now for message in sqs._queues[queue_url]["messages"])
+    def receive_gathered(queue_url: str, size: Any) -> Any:
+        wall, now = time.time(), time.monotonic()
+        queue = sqs._queues.get(queue_url) or {"messages": []}
+        visible = sum(message.get("visible_at", wall) <= wall for message in queue["messages"])
         since = gathering_since.setdefault(queue_url, now) if visible else now
-        if visible < size and now < since + _batching_window(queue_url):
+        if 0 < visible < int(size or 1) and now < since + _batching_window(queue_url):
             return []
         gathering_since.pop(queue_url, None)
         return receive(queue_url, size)
@@ -149,12 +150,13 @@ def gather_a_queues_messages() -> None:
     sqs._receive_messages_for_esm = receive_gathered
 
 
-def _batching_window(queue_url: str) -> float:
-    sources = lambda_svc._esms._data.values()
+def _batching_window(queue_url: str) -> int:
+    name = queue_url.rpartition("/")[2]
+    sources = [one for one in list(lambda_svc._esms._data.values()) if one.get("Enabled", True)]
     windows = [
-        source["MaximumBatchingWindowInSeconds"]
-        for source in sources
-        if source["EventSourceArn"].rpartition(":")[2] == queue_url.rpartition("/")[2]
+        int(one.get("MaximumBatchingWindowInSeconds") or 0)
+        for one in sources
+        if one.get("EventSourceArn", "").rpartition(":")[2] == name
     ]
     return max(windows, default=0)
 

@@ -87,7 +87,7 @@ def verify(
 
 
 def _secret(key: str | None) -> str:
-    secret = asked_for(key, "Key")
+    secret = asked_for(key or None, "Key")
     if not secret:
         raise Failure("There is no key: stdin, RECOVERY_KEY or --key.")
     return secret

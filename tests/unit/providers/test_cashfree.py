@@ -132,6 +132,15 @@ def test_fields_that_nobody_described_stay_where_they_came() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cart", "kept"),
+    [({"note": None}, {"note": None}), ({"items": []}, {}), ({"items": None, "total": ""}, None), ({}, None)],
+)
+def test_a_cart_that_says_nothing_is_none(cart: dict[str, Any], kept: dict[str, Any] | None) -> None:
+    told = snapshot_of(fixture("cart", CASHFREE | {"cart": cart})).details.cart
+    assert (told and told.extra) == kept
+
+
+@pytest.mark.parametrize(
     ("header", "expected"), [("x_webhook_topic", "abandonedCheckout"), ("x_webhook_version", "v1")]
 )
 def test_another_topic_or_version_is_refused(header: str, expected: str) -> None:

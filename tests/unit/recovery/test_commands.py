@@ -191,8 +191,9 @@ def test_a_subscription_is_moved_to_another_url_that_is_not_shown(
     assert "another-secret-path" not in result.output
 
 
-def test_a_subscription_is_moved_nowhere_without_a_url(api: PlayedApi) -> None:
-    result = run("subscriptions", "move", "my-store", "sub_1", given="\n")
+@pytest.mark.parametrize(("words", "given"), [([], "\n"), ([""], OTHER_URL)])
+def test_a_subscription_is_moved_nowhere_without_a_url(api: PlayedApi, words: list[str], given: str) -> None:
+    result = run("subscriptions", "move", "my-store", "sub_1", *words, given=given)
     assert (result.exit_code, api.asked) == (1, [])
     assert "no URL" in result.stderr
 
@@ -559,8 +560,9 @@ def test_an_erasure_for_a_machine_takes_yes_and_stdin(api: PlayedApi) -> None:
     assert shown("erase", "my-store", "-", "--yes", given=f"{PHONE}\n")["checkouts"] == 2
 
 
-def test_an_erasure_of_nobody_is_refused(api: PlayedApi) -> None:
-    assert run("erase", "my-store", "--yes", given="\n").exit_code == 1
+@pytest.mark.parametrize(("words", "given"), [([], "\n"), ([""], f"{PHONE}\n")])
+def test_an_erasure_of_nobody_is_refused(api: PlayedApi, words: list[str], given: str) -> None:
+    assert run("erase", "my-store", *words, "--yes", given=given).exit_code == 1
     assert api.asked == []
 
 

@@ -60,7 +60,7 @@ class Fields:
 
     @property
     def says_nothing(self) -> bool:
-        return all(value in _SAYS_NOTHING for value in self._members.values())
+        return not self.left and all(value in _SAYS_NOTHING for value in self._members.values())
 
     def part(self, layout: Layout) -> Told | None:
         """Reads an object that is a part of the domain and has this layout; None where it says nothing."""
