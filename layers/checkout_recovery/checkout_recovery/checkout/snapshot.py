@@ -13,7 +13,6 @@ from operator import not_
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
-from pydantic_core import to_json
 
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.json_codec import dumps, parse_own
@@ -188,9 +187,6 @@ NOTHING = Details()
 """What nobody has told. Shared: pydantic would copy it deeply for each snapshot and checkout."""
 
 
-_NOT_CONTENT = {"event_id"}
-
-
 class Snapshot(BaseModel):
     """One telling of one checkout.
 
@@ -222,5 +218,5 @@ class Snapshot(BaseModel):
         Every default is None or is left out by its field's `exclude_if`. That is what `exclude_defaults`
         would leave out too, but comparing each amount with None costs more than writing it.
         """
-        content = to_json(self, exclude=_NOT_CONTENT, exclude_none=True)
-        return blake2b(content, digest_size=6).hexdigest()
+        content = self.model_dump_json(exclude={"event_id"}, exclude_none=True)
+        return blake2b(content.encode(), digest_size=6).hexdigest()
