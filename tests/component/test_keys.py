@@ -88,7 +88,9 @@ class Stack:
         self.signers = [self.secrets() for _ in range(functions)]
         self.held = self.secrets()
         """The management API's."""
-        self.keeper = SubscriptionKeeper(self.registry, self.held, self.clock, local_targets=False)
+        self.keeper = SubscriptionKeeper(
+            self.registry, self.held, wiring.notifications, self.clock, local_targets=False
+        )
         self.end_keys = EndKeys(self.registry, self.overlaps, self.held, self.clock)
 
     def secrets(self, ssm: SSMClient | None = None) -> Secrets:
@@ -362,7 +364,8 @@ def test_the_stores_subscriptions_are_read_without_the_overlaps(stack: Stack) ->
 def other_keeper(stack: Stack) -> SubscriptionKeeper:
     """The management API in another process: its clients have none of this one's hooks."""
     registry = RegistryTable(boto3.client("dynamodb"), "RegistryTable")
-    return SubscriptionKeeper(registry, stack.secrets(boto3.client("ssm")), stack.clock, local_targets=False)
+    secrets = stack.secrets(boto3.client("ssm"))
+    return SubscriptionKeeper(registry, secrets, wiring.notifications, stack.clock, local_targets=False)
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "GetParameters", "TransactWriteItems", "PutParameter"])
@@ -466,7 +469,9 @@ def test_the_schedule_removes_what_has_ended(
         **known,
     )
     wiring.registry().create_subscription(before)
-    keeper = SubscriptionKeeper(wiring.registry(), wiring.secrets(), lambda: now - HOUR, local_targets=False)
+    keeper = SubscriptionKeeper(
+        wiring.registry(), wiring.secrets(), wiring.notifications, lambda: now - HOUR, local_targets=False
+    )
     wiring.secrets().put(NAME, Secret(("old",), 1))
     new = keeper.rotate(STORE, SUBSCRIPTION, OVERLAP).key
     assert manage(event("manage-scheduled"), context) == {"removed": 1, "failed": 0, "finished": True}

@@ -2,6 +2,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
@@ -33,6 +34,7 @@ from checkout_recovery.subscriptions.tokens import token_hash
 from checkout_recovery.tables.deliveries import DeliveryRecord, State
 from checkout_recovery.tables.turns import Turns
 from functions.manage.app import handler
+from tests.component.delivering import notices
 
 NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
 SUBSCRIPTION_ID = "sub_01KQZK0S0G0000000000000000"
@@ -700,9 +702,10 @@ def test_a_change_changes_what_it_names_and_nothing_else(call: Call, subscriptio
     assert wiring.registry().subscriptions("my-store").revision == revision + 1, "nothing has changed"
 
 
-def failing() -> Circuit:
+def failing(*, is_told: bool = False) -> Circuit:
     """The subscription's circuit, which is open."""
-    circuit = Circuit.opened("my-store", SUBSCRIPTION_ID, datetime.now(UTC))
+    opened = Circuit.opened("my-store", SUBSCRIPTION_ID, datetime.now(UTC))
+    circuit = replace(opened, is_told=is_told)
     assert wiring.registry().put_circuit(None, circuit)
     return circuit
 
@@ -1017,6 +1020,53 @@ def test_a_receiver_that_is_started_again_is_untried_until_a_sample_is_delivered
     assert call("PATCH", path, {"paused": False}).body["untried"]
     assert call("POST", f"{path}/test").body["delivered"]
     assert not call("GET", path).body["untried"]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize(
+    ("method", "path", "change"),
+    [
+        ("PATCH", "", {"callback_url": "https://another.example.com/h"}),
+        ("PATCH", "", {"paused": False}),
+        ("POST", "/test", None),
+    ],
+    ids=["another receiver", "started again", "a sample that is delivered"],
+)
+def test_who_was_told_that_a_receiver_fails_is_told_that_it_does_no_more(
+    receiver: str,
+    call: Call,
+    store: Store,
+    method: str,
+    path: str,
+    change: dict[str, Any] | None,
+    is_told: bool,
+) -> None:
+    subscribed(f"{receiver}/200")
+    failing(is_told=is_told)
+    call(method, f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}{path}", change)
+    assert notices() == ["subscription.recovered"] * is_told
+
+
+@pytest.mark.parametrize(
+    ("stopped", "was_told", "told"),
+    [
+        ({"disabled_reason": "failing"}, False, ["subscription.recovered"]),
+        ({"paused": True}, True, ["subscription.recovered"]),
+        ({"paused": True}, False, []),
+    ],
+    ids=["disabled", "paused while it failed", "paused"],
+)
+def test_who_was_told_of_a_stopped_receiver_is_told_once_it_is_well(
+    receiver: str, call: Call, store: Store, stopped: dict[str, Any], was_told: bool, told: list[str]
+) -> None:
+    subscribed(f"{receiver}/200", **stopped)
+    if was_told:
+        failing(is_told=True)
+    path = f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}"
+    call("PATCH", path, {"paused": False})
+    assert notices() == [], "it has answered nothing yet"
+    call("POST", f"{path}/test")
+    assert notices() == told
 
 
 @pytest.mark.parametrize("status", [302, 404, 410, 500])

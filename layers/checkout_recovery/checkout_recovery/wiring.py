@@ -372,7 +372,9 @@ def store_keeper() -> "StoreKeeper":
 def subscription_keeper() -> "SubscriptionKeeper":
     from checkout_recovery.subscriptions.keep_subscriptions import SubscriptionKeeper
 
-    return SubscriptionKeeper(registry(), secrets(), _now, local_targets=settings().allow_local_targets)
+    return SubscriptionKeeper(
+        registry(), secrets(), notifications, _now, local_targets=settings().allow_local_targets
+    )
 
 
 @functools.cache

@@ -39,14 +39,15 @@ class Circuit:
     wait: timedelta
     """How long the probe after the next one waits for it."""
     is_told: bool = False
-    """Whether the operator has been told that the subscription fails."""
+    """Whether the operator has been told that the subscription fails, or was disabled."""
     is_untried: bool = False
     """Whether no attempt has ended yet."""
 
     @classmethod
-    def untried(cls, store_id: str, subscription_id: str, now: datetime) -> Self:
+    def untried(cls, store_id: str, subscription_id: str, now: datetime, *, is_told: bool = False) -> Self:
         """Waits for the first attempt, which may be made at once."""
-        return replace(cls.opened(store_id, subscription_id, now), probe_at=now, is_untried=True)
+        opened = cls.opened(store_id, subscription_id, now)
+        return replace(opened, probe_at=now, is_untried=True, is_told=is_told)
 
     @classmethod
     def opened(cls, store_id: str, subscription_id: str, now: datetime) -> Self:

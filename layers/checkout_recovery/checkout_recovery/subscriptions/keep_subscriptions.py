@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.delivery.egress import header_fault, url_refusal
 from checkout_recovery.errors import Conflict, FieldError, MalformedRequest, NotFound, ProblemError
+from checkout_recovery.notifications import Notice, Notifications
 from checkout_recovery.secrets import WRITING, Secret, Secrets, subscription_secret
 from checkout_recovery.signing import Recipe, new_webhook_key
 from checkout_recovery.subscriptions.circuit import Circuit
@@ -54,12 +55,14 @@ class SubscriptionKeeper:
         self,
         registry: RegistryTable,
         secrets: Secrets,
+        notifications: Callable[[], Notifications],
         now: Callable[[], datetime],
         *,
         local_targets: bool,
     ) -> None:
         self._registry = registry
         self._secrets = secrets
+        self._notifications = notifications
         self._now = now
         self._local_targets = local_targets
 
@@ -165,10 +168,14 @@ class SubscriptionKeeper:
         return after
 
     def take_up(self, subscription: Subscription) -> None:
-        """Closes a subscription's circuit: what failed before says nothing of its receiver any more."""
-        key = subscription.store_id, subscription.subscription_id
-        for circuit in self._registry.circuits([key]).values():
-            self._registry.close_circuit(circuit)
+        """Closes a subscription's circuit: what failed before says nothing of its receiver any more.
+
+        Who was told that it fails is told so.
+        """
+        ids = subscription.store_id, subscription.subscription_id
+        for circuit in self._registry.circuits([ids]).values():
+            if self._registry.close_circuit(circuit) and circuit.is_told:
+                self._notifications().send(Notice.RECOVERED, *ids)
 
     def _start_afresh(self, before: Subscription, after: Subscription, changes: Mapping[str, Any]) -> None:
         """Ends what the receiver or the rate before the change is to blame for.
@@ -177,7 +184,9 @@ class SubscriptionKeeper:
         """
         if before.stopped and not after.stopped:
             ids = after.store_id, after.subscription_id
-            self._registry.reset_circuit(Circuit.untried(*ids, self._now()))
+            held = self._registry.circuits([ids]).values()
+            is_told = before.disabled_reason is not None or any(circuit.is_told for circuit in held)
+            self._registry.reset_circuit(Circuit.untried(*ids, self._now(), is_told=is_told))
         elif "callback_url" in changes or changes.get("paused") is False:
             self.take_up(after)
         if "rate_limit_per_second" in changes:
