@@ -147,6 +147,13 @@ def test_only_manage_invokes_another_function_and_only_ingest_s_alias(processed:
     assert environment["INGEST_FUNCTION"] == alias
 
 
+def test_who_finds_that_a_receiver_fails_or_is_well_may_say_so(processed: Template) -> None:
+    environment = processed["Resources"]["ManageFunction"]["Properties"]["Environment"]["Variables"]
+    topic = [environment["NOTIFICATION_TOPIC_ARN"]]
+    roles = ("FanoutRole", "ManageRole", "RetryRole")
+    assert _allowed(processed, "sns:Publish") == dict.fromkeys(roles, topic)
+
+
 # ---------------------------------------------------------------- functions
 
 

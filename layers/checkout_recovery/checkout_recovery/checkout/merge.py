@@ -77,9 +77,7 @@ def _is_whole(told: Details) -> bool:
 
 
 def _is_empty(part: Part | None) -> bool:
-    if part is None or any(vars(part).values()):
-        return False
-    return all(value in _SAYS_NOTHING for value in vars(part).values())
+    return part is not None and all(value in _SAYS_NOTHING for value in vars(part).values())
 
 
 def _flatten(details: Details) -> dict[str, Any]:
