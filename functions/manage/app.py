@@ -149,7 +149,7 @@ def create_subscription(store_id: str) -> Response[str]:
     keyed = wiring.subscription_keeper().add(store_id, _body(SubscriptionRequest))
     subscription = keyed.subscription
     _log("Subscription added", store_id=store_id, subscription_id=subscription.subscription_id)
-    answer = SubscriptionAnswer.of(subscription)
+    answer = _told_of(subscription)
     return _answer(201, SubscriptionWithKey(**dict(answer), webhook_key=keyed.key))
 
 

@@ -34,6 +34,7 @@ from functions.fanout import app as fanout
 from functions.retry import app as retry
 from local.receiver import Endpoint, Receiver
 from local.stream_fixtures import DUE_SHARDS, record
+from tests.component.subscribing import subscribe_known
 
 STORE = "my-store"
 ACCOUNT = "123456789012"
@@ -93,7 +94,7 @@ class Shop:
             **rules,
         )
         wiring.secrets().put(subscription_secret(STORE, name), Secret((key,), version=1))
-        wiring.registry().create_subscription(subscription)
+        subscribe_known(wiring.registry(), subscription)
         return key
 
     def save(self, *checkouts: Checkout) -> None:

@@ -13,10 +13,22 @@ from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.registry import RegistryTable
+from tests.component.subscribing import subscribe_known
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
 OPENED = Circuit.opened("my-store", "sub_1", NOW)
 DUE = OPENED.probe_at
+SUBSCRIPTION = Subscription(
+    subscription_id="sub_1",
+    store_id="my-store",
+    topic="checkout",
+    version="2026-11",
+    callback_url="https://receiver.example.com/",
+    events=tuple(EventType),
+    key_version=1,
+    created_at=NOW,
+    updated_at=NOW,
+)
 UNTRIED = Circuit.untried("my-store", "sub_1", NOW + timedelta(hours=1))
 
 
@@ -33,19 +45,7 @@ def registry(table_client: DynamoDBClient, new_table: Callable[[str], str]) -> R
             updated_at=NOW,
         )
     )
-    registry.create_subscription(
-        Subscription(
-            subscription_id="sub_1",
-            store_id="my-store",
-            topic="checkout",
-            version="2026-11",
-            callback_url="https://receiver.example.com/",
-            events=tuple(EventType),
-            key_version=1,
-            created_at=NOW,
-            updated_at=NOW,
-        )
-    )
+    subscribe_known(registry, SUBSCRIPTION)
     return registry
 
 
@@ -120,6 +120,44 @@ def test_a_circuit_closes_once(registry: RegistryTable) -> None:
     assert not registry.close_circuit(OPENED)
     assert kept(registry) is None
     assert registry.open_circuits() == []
+
+
+def test_a_new_subscription_s_receiver_is_untried(registry: RegistryTable) -> None:
+    registry.create_subscription(replace(SUBSCRIPTION, subscription_id="sub_2"))
+    assert registry.subscriptions("my-store").circuits == {"sub_2": Circuit.untried("my-store", "sub_2", NOW)}
+    assert registry.open_circuits() == []
+
+
+def test_many_that_were_untried_are_closed_by_few_writes(
+    registry: RegistryTable, table_client: DynamoDBClient
+) -> None:
+    names = [f"sub_{number}" for number in range(2, 54)]
+    for name in names:
+        registry.create_subscription(replace(SUBSCRIPTION, subscription_id=name))
+    registry.put_circuit(None, OPENED)
+    revision = registry.subscriptions("my-store").revision
+    made: list[str] = []
+    note = lambda model, **_: made.append(model.name)  # noqa: E731 - botocore keeps it by itself
+    table_client.meta.events.register("before-call", note)
+    registry.close_untried(Circuit.untried("my-store", name, NOW) for name in names)
+    table_client.meta.events.unregister("before-call", note)
+    assert made == ["TransactWriteItems"] * 2
+    left = registry.subscriptions("my-store")
+    assert left.circuits == {"sub_1": OPENED}
+    assert left.revision == revision + 2
+
+
+def test_what_failed_meanwhile_and_answered_is_open_no_longer(registry: RegistryTable) -> None:
+    registry.put_circuit(None, OPENED)
+    registry.close_untried([UNTRIED])
+    assert kept(registry) is None
+    assert registry.open_circuits() == []
+
+
+def test_what_is_gone_can_be_closed(registry: RegistryTable) -> None:
+    registry.delete_store("my-store")
+    registry.close_untried([UNTRIED])
+    assert kept(registry) is None
 
 
 def test_a_probe_of_a_circuit_that_somebody_closed_is_claimed_by_nobody(registry: RegistryTable) -> None:

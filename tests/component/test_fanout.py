@@ -22,6 +22,7 @@ from checkout_recovery.subscriptions.subscription import ConsentRule, Required, 
 from functions.fanout import app
 from local.receiver import Receiver
 from local.stream_fixtures import stream_fixtures, text_of
+from tests.component.subscribing import subscribe_known
 
 NOW = datetime(2026, 5, 7, 10, tzinfo=UTC)
 EVENTS = Path(__file__).parents[2] / "events"
@@ -71,7 +72,7 @@ def subscribe(aws: None, environment: pytest.MonkeyPatch, receiver: Receiver) ->
             **rules,
         )
         wiring.secrets().put(subscription_secret("my-store", name), Secret((key,), version=1))
-        wiring.registry().create_subscription(subscription)
+        subscribe_known(wiring.registry(), subscription)
         return subscription
 
     return make

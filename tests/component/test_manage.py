@@ -35,6 +35,7 @@ from checkout_recovery.tables.deliveries import DeliveryRecord, State
 from checkout_recovery.tables.turns import Turns
 from functions.manage.app import handler
 from tests.component.delivering import notices
+from tests.component.subscribing import subscribe_known
 
 NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
 SUBSCRIPTION_ID = "sub_01KQZK0S0G0000000000000000"
@@ -141,7 +142,7 @@ def subscribed(url: str, **fields: Any) -> Subscription:
     subscription = Subscription(**known | fields)
     name = subscription_secret("my-store", SUBSCRIPTION_ID)
     wiring.secrets().put(name, Secret((KEY,), 1, headers={"X-Api-Key": "header-secret"}))
-    wiring.registry().create_subscription(subscription)
+    subscribe_known(wiring.registry(), subscription)
     return subscription
 
 
@@ -538,6 +539,7 @@ def test_a_new_subscription_gets_a_key_that_is_shown_once(
     assert len(key_bytes(key)) == 32
     assert made.body["events"] == [event.value for event in EventType]
     assert made.body["header_names"] == ["X-Api-Key"]
+    assert made.body["untried"]
     shown = call("GET", f"/v1/stores/my-store/subscriptions/{subscription_id}")
     assert shown.body == {name: value for name, value in made.body.items() if name != "webhook_key"}
     assert key not in str(dynamodb.scan(TableName="RegistryTable")["Items"])
@@ -711,16 +713,16 @@ def failing(*, is_told: bool = False) -> Circuit:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "untried"),
     [
-        {"callback_url": "https://another.example.com/h"},
-        {"paused": False},
-        {"callback_url": REQUEST["callback_url"]},
+        ({"callback_url": "https://another.example.com/h"}, True),
+        ({"paused": False}, False),
+        ({"callback_url": REQUEST["callback_url"]}, True),
     ],
     ids=["another receiver", "started again", "the receiver that it has"],
 )
 def test_a_receiver_that_is_named_or_started_again_is_failing_no_longer(
-    call: Call, subscription: Subscription, change: dict[str, Any]
+    call: Call, subscription: Subscription, change: dict[str, Any], untried: bool
 ) -> None:
     failing()
     path = f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}"
@@ -728,7 +730,7 @@ def test_a_receiver_that_is_named_or_started_again_is_failing_no_longer(
     revision = wiring.registry().subscriptions("my-store").revision
     assert call("PATCH", path, change).body["failing_since"] is None
     known = call("GET", path).body
-    assert (known["failing_since"], known["untried"]) == (None, False)
+    assert (known["failing_since"], known["untried"]) == (None, untried)
     assert wiring.registry().open_circuits() == []
     assert wiring.registry().subscriptions("my-store").revision > revision, "or warm functions go on waiting"
 
@@ -1026,11 +1028,10 @@ def test_a_receiver_that_is_started_again_is_untried_until_a_sample_is_delivered
 @pytest.mark.parametrize(
     ("method", "path", "change"),
     [
-        ("PATCH", "", {"callback_url": "https://another.example.com/h"}),
         ("PATCH", "", {"paused": False}),
         ("POST", "/test", None),
     ],
-    ids=["another receiver", "started again", "a sample that is delivered"],
+    ids=["started again", "a sample that is delivered"],
 )
 def test_who_was_told_that_a_receiver_fails_is_told_that_it_does_no_more(
     receiver: str,
@@ -1053,17 +1054,19 @@ def test_who_was_told_that_a_receiver_fails_is_told_that_it_does_no_more(
         ({"disabled_reason": "failing"}, False, ["subscription.recovered"]),
         ({"paused": True}, True, ["subscription.recovered"]),
         ({"paused": True}, False, []),
+        ({}, True, ["subscription.recovered"]),
+        ({}, False, []),
     ],
-    ids=["disabled", "paused while it failed", "paused"],
+    ids=["disabled", "paused while it failed", "paused", "moved while it failed", "moved"],
 )
-def test_who_was_told_of_a_stopped_receiver_is_told_once_it_is_well(
+def test_who_was_told_of_a_receiver_is_told_once_it_answers_again(
     receiver: str, call: Call, store: Store, stopped: dict[str, Any], was_told: bool, told: list[str]
 ) -> None:
     subscribed(f"{receiver}/200", **stopped)
     if was_told:
         failing(is_told=True)
     path = f"/v1/stores/my-store/subscriptions/{SUBSCRIPTION_ID}"
-    call("PATCH", path, {"paused": False})
+    call("PATCH", path, {"paused": False} if stopped else {"callback_url": f"{receiver}/201"})
     assert notices() == [], "it has answered nothing yet"
     call("POST", f"{path}/test")
     assert notices() == told

@@ -15,6 +15,7 @@ from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import Store, StoreSettings
 from checkout_recovery.subscriptions.subscription import Subscription
 from functions.sweep import app
+from tests.component.subscribing import subscribe_known
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 SCHEDULED: dict[str, Any] = {"source": "aws.events"}
@@ -51,7 +52,7 @@ def open_circuits(*subscription_ids: str) -> None:
     )
     wiring.registry().create_store(store)
     for subscription_id in subscription_ids:
-        wiring.registry().create_subscription(subscription(subscription_id))
+        subscribe_known(wiring.registry(), subscription(subscription_id))
         assert wiring.registry().put_circuit(None, Circuit.opened("my-store", subscription_id, NOW))
 
 

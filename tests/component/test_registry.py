@@ -17,6 +17,7 @@ from checkout_recovery.subscriptions.store import ProviderSettings, Store, Store
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
 from checkout_recovery.tables.registry import MAX_SUBSCRIPTIONS, RegistryTable
 from checkout_recovery.tables.turns import Turns
+from tests.component.subscribing import subscribe_known
 
 NOW = datetime(2026, 5, 7, 10, 0, 0, 123456, tzinfo=UTC)
 SETTINGS = StoreSettings(
@@ -339,7 +340,7 @@ def test_a_store_that_is_gone_is_not_listed(registry: RegistryTable, store: Stor
 
 
 def test_circuits_are_read_of_those_that_are_named_and_open(registry: RegistryTable, store: Store) -> None:
-    registry.create_subscription(replace(SUBSCRIPTION, subscription_id="sub_1"))
+    subscribe_known(registry, replace(SUBSCRIPTION, subscription_id="sub_1"))
     opened = Circuit.opened("my-store", "sub_1", NOW)
     registry.put_circuit(None, opened)
     keys = [("my-store", "sub_1"), ("my-store", "sub_2"), ("nobody", "sub_1")]
@@ -349,7 +350,7 @@ def test_circuits_are_read_of_those_that_are_named_and_open(registry: RegistryTa
 
 def test_some_subscriptions_are_read_as_all_are(registry: RegistryTable, store: Store) -> None:
     for name in ("sub_1", "sub_2", "sub_3"):
-        registry.create_subscription(replace(SUBSCRIPTION, subscription_id=name))
+        subscribe_known(registry, replace(SUBSCRIPTION, subscription_id=name))
     for name in ("sub_1", "sub_3"):
         registry.put_circuit(None, Circuit.opened("my-store", name, NOW))
     whole = registry.subscriptions("my-store")
@@ -373,7 +374,7 @@ def test_a_subscription_that_is_gone_opens_no_circuit(registry: RegistryTable, s
 def test_a_deleted_subscription_leaves_nothing_beside_it(
     registry: RegistryTable, store: Store, table_client: DynamoDBClient
 ) -> None:
-    registry.create_subscription(replace(SUBSCRIPTION, subscription_id="sub_1"))
+    subscribe_known(registry, replace(SUBSCRIPTION, subscription_id="sub_1"))
     registry.put_circuit(None, Circuit.opened("my-store", "sub_1", NOW))
     Turns(table_client, registry.table_name).take("sub_1", 1, 5, NOW)
     registry.delete_subscription("my-store", "sub_1")

@@ -39,6 +39,7 @@ from functions.manage.app import handler
 from local.fixtures import OWN
 from local.retake_fixtures import kept, retake_fixtures
 from local.stream_fixtures import text_of
+from tests.component.subscribing import subscribe_known
 
 EVENTS = Path(__file__).parents[2] / "events"
 NOW = datetime(2026, 5, 7, 10, tzinfo=UTC)
@@ -142,7 +143,7 @@ def subscribe(subscription_id: str, store_id: str = "my-store", **fields: Any) -
         "created_at": NOW,
         "updated_at": NOW,
     }
-    wiring.registry().create_subscription(Subscription(**known | fields))
+    subscribe_known(wiring.registry(), Subscription(**known | fields))
 
 
 def recorded(number: int, checkout_id: str = "", **fields: Any) -> str:

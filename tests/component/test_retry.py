@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from checkout_recovery import wiring
 from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Policy, Suppression
 from checkout_recovery.checkout.shopper import Purchase, Shopper
-from checkout_recovery.queues import Purpose
+from checkout_recovery.queues import Purpose, RetryMessage
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import StoreSettings
 from checkout_recovery.tables.deliveries import DeliveryRecord, State
@@ -145,16 +146,56 @@ def test_no_batch_of_the_stream_waits_for_a_receiver_that_is_started_again_and_h
 
 def test_a_receiver_that_is_started_again_and_answers_hears_from_the_stream_itself(shop: Shop) -> None:
     shop.subscribe("sub_a")
+    shop.subscribe("sub_well")
     start_again("sub_a")
     first, second = begun("first"), begun("second")
     shop.save(first, second)
     assert shop.fan_out(first) == []
-    assert shop.heard == []
+    assert shop.heard == [("sub_well", "checkout.created")]
     assert shop.retry(*shop.take()) == []
-    assert shop.states == {"sub_a": ("delivered", None)}
+    assert shop.states["sub_a"] == ("delivered", None)
     assert wiring.registry().subscriptions(STORE).circuits == {}
     assert shop.fan_out(second) == []
-    assert shop.heard == [("sub_a", "checkout.created")] * 2
+    assert Counter(name for name, _ in shop.heard) == {"sub_a": 2, "sub_well": 2}
+
+
+def test_a_new_receiver_that_nobody_waits_for_hears_at_once(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    start_again("sub_a")
+    one = begun()
+    assert shop.fan_out(one) == []
+    assert shop.states == {"sub_a": ("delivered", None)}
+    assert wiring.registry().subscriptions(STORE).circuits == {}
+
+
+def test_what_fan_out_is_about_to_record_waits_until_it_has(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    shop.subscribe("sub_well")
+    start_again("sub_a")
+    one = begun()
+    shop.save(one)
+    early: list[RetryMessage] = []
+
+    def overtake(**_: Any) -> None:
+        if not early:
+            early.extend(shop.take())
+            assert shop.retry(*early) == []
+
+    with hooked(shop.forget, "before-call.dynamodb.BatchWriteItem", overtake):
+        assert shop.fan_out(one) == []
+    assert [message.subscription_id for message in early] == ["sub_a"]
+    assert shop.records["sub_a"].state is State.PENDING
+    shop.deliver_all()
+    assert shop.states == dict.fromkeys(("sub_a", "sub_well"), ("delivered", None))
+    assert Counter(shop.heard) == {(name, "checkout.created"): 1 for name in ("sub_a", "sub_well")}
+
+
+def test_what_nobody_records_is_sent_all_the_same(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun(at=datetime.now(UTC) - HOUR)
+    shop.save(one)
+    assert shop.retry(waiting_for(one, attempts=0)) == []
+    assert shop.states == {"sub_a": ("delivered", None)}
 
 
 def test_nobody_s_log_and_circuit_wait_for_another_that_hangs(shop: Shop) -> None:

@@ -133,15 +133,35 @@ def test_what_waits_for_a_probe_comes_over_half_as_long_again(wait: int, first: 
     assert [each.not_before for each in world.queue.messages] == [NOW + first * SECOND, NOW + last * SECOND]
 
 
+KNOWN = replace(SUBSCRIPTION, subscription_id="sub_2")
+
+
 @pytest.mark.parametrize("claimed", [0, 30])
-def test_what_is_for_an_untried_receiver_comes_soon_whoever_has_its_probe(claimed: int) -> None:
-    world = World(SUBSCRIPTION)
+def test_where_others_would_wait_for_an_untried_receiver_it_is_left_to_a_probe_soon(claimed: int) -> None:
+    world = World(SUBSCRIPTION, KNOWN)
     untried = {"sub_1": Circuit.untried("my-store", "sub_1", NOW + claimed * SECOND)}
     for number in (0, 1):
         world.chance = float(number)
-        world.attempts(probes=False)([due(number)], untried, 5.0)
-    assert attempted(world) == []
-    assert [each.not_before for each in world.queue.messages] == [NOW + 5 * SECOND, NOW + 10 * SECOND]
+        world.attempts(probes=False)([due(number), due(number + 2, KNOWN)], untried, 5.0)
+    assert attempted(world) == ["c2", "c3"]
+    assert [each.not_before for each in world.queue.messages] == [NOW + 1 * SECOND, NOW + 2 * SECOND]
+
+
+def test_where_all_are_untried_or_left_alone_nobody_waits_and_they_are_met_at_once() -> None:
+    others = [replace(SUBSCRIPTION, subscription_id=name) for name in ("sub_2", "sub_3", "sub_4")]
+    world = World(SUBSCRIPTION, *others)
+    world.receivers.failures["sub_3"] = Failure.TIMEOUT
+    world.registry.circuits = {
+        name: Circuit.untried("my-store", name, NOW) for name in ("sub_1", "sub_2", "sub_3")
+    }
+    world.registry.circuits["sub_4"] = replace(OPEN["sub_1"], subscription_id="sub_4")
+    dues = [due(1), due(2), *(due(number, other) for number, other in enumerate(others, start=3))]
+    world.attempts(probes=False)(dues, dict(world.registry.circuits), 5.0)
+    assert attempted(world) == ["c1", "c2", "c3", "c4"]
+    assert world.registry.circuits == {
+        "sub_3": Circuit.opened("my-store", "sub_3", NOW),
+        "sub_4": replace(OPEN["sub_1"], subscription_id="sub_4"),
+    }
 
 
 def test_of_what_is_for_an_untried_receiver_one_is_its_first_attempt_and_the_others_wait_for_it() -> None:
@@ -151,7 +171,7 @@ def test_of_what_is_for_an_untried_receiver_one_is_its_first_attempt_and_the_oth
     world.attempts(probes=True)([due(1), due(2)], dict(world.registry.circuits), 5.0)
     assert attempted(world) == ["c1"]
     assert world.registry.circuits == {}
-    assert [each.not_before for each in world.queue.messages] == [NOW + 10 * SECOND]
+    assert [each.not_before for each in world.queue.messages] == [NOW + 2 * SECOND]
 
 
 def test_what_has_ended_is_settled_before_what_is_still_waited_for() -> None:

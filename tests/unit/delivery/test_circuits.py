@@ -263,6 +263,38 @@ def test_what_is_started_again_fails_once_a_probe_has_failed(
     assert world.told == []
 
 
+def test_who_was_told_of_an_untried_receiver_is_told_that_it_answers() -> None:
+    world = World()
+    world.registry.circuits["sub_1"] = replace(world.untried(), is_told=True)
+    world.hear(None)
+    assert world.circuit is None
+    assert world.told == [Notice.RECOVERED]
+
+
+def test_new_receivers_that_have_answered_are_known_by_one_write() -> None:
+    world = World()
+    others = [replace(SUBSCRIPTION, subscription_id=f"sub_{number}") for number in range(3)]
+    world.registry.circuits = {
+        each.subscription_id: Circuit.untried("my-store", each.subscription_id, NOW) for each in others
+    }
+    ends = zip(others, [None, "timeout", None], strict=True)
+    attempts = [(each, attempt(failure, NOW)) for each, failure in ends]
+    world.fan_out.heard(attempts, dict(world.registry.circuits))
+    assert world.registry.circuits == {"sub_1": Circuit.opened("my-store", "sub_1", NOW)}
+    assert world.registry.closings == [2]
+
+
+def test_while_the_registry_is_down_a_new_receiver_stays_untried_and_nothing_breaks() -> None:
+    world = World()
+    circuit = world.untried()
+    world.registry.is_down = True
+    world.hear(None)
+    assert world.circuit == circuit
+    world.registry.is_down = False
+    world.hear(None)
+    assert world.circuit is None
+
+
 def test_a_probe_that_was_claimed_and_not_made_is_no_failure() -> None:
     world = World()
     world.untried()

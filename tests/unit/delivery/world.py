@@ -36,6 +36,8 @@ class Registry:
         self.held = Subscriptions(1, subscriptions)
         self.circuits: dict[str, Circuit] = {}
         self.disabled: list[Subscription] = []
+        self.closings: list[int] = []
+        """How many were closed together, each time."""
         self.reads = 0
         self.is_down = False
         self.has_changed = False
@@ -57,6 +59,12 @@ class Registry:
     def close_circuit(self, circuit: Circuit) -> bool:
         self._answer()
         return self.circuits.pop(circuit.subscription_id, None) is not None
+
+    def close_untried(self, circuits: Sequence[Circuit]) -> None:
+        self._answer()
+        self.closings.append(len(circuits))
+        for circuit in circuits:
+            self.circuits.pop(circuit.subscription_id, None)
 
     def update_subscription(self, before: Subscription, after: Subscription) -> None:
         self._answer()

@@ -32,7 +32,7 @@ from checkout_recovery.errors import Unavailable
 from checkout_recovery.observability import logger, measure
 from checkout_recovery.queues import RetryMessage, RetryQueue
 from checkout_recovery.secrets import Secret, Secrets, subscription_secret
-from checkout_recovery.subscriptions.circuit import Circuit
+from checkout_recovery.subscriptions.circuit import UNTRIED_WAIT, Circuit
 from checkout_recovery.tables.deliveries import Attempt, DeliveryRecord, DeliveryTable, State
 from checkout_recovery.tables.turns import Turns
 
@@ -191,8 +191,10 @@ class Attempts:
         for due in (due for due in dues if not due.quiet_until):
             by_subscription.setdefault(due.delivery.subscription.subscription_id, []).append(due)
         able: list[Due] = []
+        nobody_waits = by_subscription.keys() <= open_circuits.keys()
         for subscription_id, theirs in by_subscription.items():
-            if circuit := open_circuits.get(subscription_id):
+            circuit = open_circuits.get(subscription_id)
+            if circuit and not (nobody_waits and self._circuits.may_be_met(circuit)):
                 # A probe needs no turn: nothing else is sent, and once claimed it must not be put off.
                 probes = self._circuits.probes(circuit)
                 now_able = theirs[:probes]
@@ -229,8 +231,12 @@ class Attempts:
         to a receiver that is back nor to the tables while it is not.
         """
         now = self._now()
-        wait = SCHEDULE[0] if circuit.is_untried else max(circuit.probe_at - now, SCHEDULE[0])
-        later = now + wait + max(wait / 2, SCHEDULE[0]) * self._random()
+        if circuit.is_untried:
+            wait = spread = UNTRIED_WAIT
+        else:
+            wait = max(circuit.probe_at - now, SCHEDULE[0])
+            spread = max(wait / 2, SCHEDULE[0])
+        later = now + wait + spread * self._random()
         return _postponed(due, CIRCUIT_OPEN, min(later, max(now + wait, due.matters_until - LAST_CALL)))
 
     # ------------------------------------------------------------ the attempt

@@ -53,6 +53,10 @@ class Circuits:
         self._failing: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._claimed: dict[str, Circuit] = {}
 
+    def may_be_met(self, circuit: Circuit) -> bool:
+        """Whether a receiver may be sent all that is for it, where nobody else waits for its answer."""
+        return circuit.is_untried and not self._probes
+
     def probes(self, circuit: Circuit) -> int:
         """How many deliveries may be attempted although the circuit is open: one, if a probe is due."""
         now = self._now()
@@ -82,12 +86,39 @@ class Circuits:
         for subscription, attempt in attempts:
             self._note(subscription, attempt, is_open=subscription.subscription_id in open_circuits)
             last[subscription.subscription_id] = subscription, attempt
+        known = self._close_untried(last, open_circuits)
         for subscription_id, (subscription, attempt) in last.items():
+            if subscription_id in known:
+                continue
             try:
                 self._draw(subscription, attempt, self._as_claimed(open_circuits.get(subscription_id)))
             except (Unavailable, Conflict):
                 # The next attempt finds the same: nothing is lost but a little time.
                 logger.warning("circuit not written", extra={"subscription_id": subscription_id})
+
+    def _close_untried(
+        self, last: Mapping[str, tuple[Subscription, Attempt]], open_circuits: Mapping[str, Circuit]
+    ) -> frozenset[str]:
+        """Closes the circuits of the new receivers that have answered, together: there may be many at once.
+
+        Returns:
+            Their subscriptions' ids.
+        """
+        closed = [
+            circuit
+            for subscription_id, (_, attempt) in last.items()
+            if attempt.failure is None
+            and (circuit := open_circuits.get(subscription_id))
+            and circuit.is_untried
+            and not circuit.is_told
+        ]
+        try:
+            self._registry.close_untried(closed)
+        except Unavailable:
+            logger.warning("circuits not written", extra={"subscriptions": len(closed)})
+        for circuit in closed:
+            self._claimed.pop(circuit.subscription_id, None)
+        return frozenset(circuit.subscription_id for circuit in closed)
 
     def _as_claimed(self, circuit: Circuit | None) -> Circuit | None:
         """The circuit as it stands since its probe was claimed here: by then the operator may be told."""

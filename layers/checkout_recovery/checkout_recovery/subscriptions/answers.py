@@ -93,7 +93,8 @@ class SubscriptionAnswer(Answer):
     failing_since: datetime | None
     """Since when its receiver has only failed, and is tried now and then; else null."""
     untried: bool
-    """Whether it was started again, and its first event since is still to come."""
+    """Whether nothing is known of its receiver: it is new, was moved or started again, and no event has come
+    since."""
     created_at: datetime
     updated_at: datetime
 

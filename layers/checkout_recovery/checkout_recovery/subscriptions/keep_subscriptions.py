@@ -182,12 +182,12 @@ class SubscriptionKeeper:
 
         Also where nothing has changed: a change that died before this was done is finished by its repeat.
         """
-        if before.stopped and not after.stopped:
+        if "callback_url" in changes or (before.stopped and not after.stopped):
             ids = after.store_id, after.subscription_id
             held = self._registry.circuits([ids]).values()
             is_told = before.disabled_reason is not None or any(circuit.is_told for circuit in held)
             self._registry.reset_circuit(Circuit.untried(*ids, self._now(), is_told=is_told))
-        elif "callback_url" in changes or changes.get("paused") is False:
+        elif changes.get("paused") is False:
             self.take_up(after)
         if "rate_limit_per_second" in changes:
             self._registry.reset_turns(after.subscription_id)

@@ -214,12 +214,14 @@ class RegistryTable:
         return _subscription(item) if item else None
 
     def create_subscription(self, subscription: Subscription) -> None:
-        """Adds a subscription.
+        """Adds a subscription; its receiver is untried.
 
         Raises:
             NotFound: there is no such store.
             Conflict: the store has as many subscriptions as it may have.
         """
+        ids = subscription.store_id, subscription.subscription_id
+        untried = Circuit.untried(*ids, subscription.created_at)
         put = {
             "Put": {
                 "TableName": self.table_name,
@@ -228,7 +230,7 @@ class RegistryTable:
             }
         }
         try:
-            self._transact([self._revise(subscription.store_id, 1), put])
+            self._transact([self._revise(subscription.store_id, 1), put, {"Put": self._put_circuit(untried)}])
         except Conflict:
             if self.store(subscription.store_id) is None:
                 raise NotFound("There is no such store") from None
@@ -335,6 +337,20 @@ class RegistryTable:
         own, named = self._circuit_deletes(circuit.store_id, circuit.subscription_id)
         own["Delete"]["ConditionExpression"] = "attribute_exists(store_id)"
         return self._changes([self._revise(circuit.store_id, 0), own, named])
+
+    def close_untried(self, circuits: Iterable[Circuit]) -> None:
+        """Closes circuits of which nobody has to be told, in a write or two for each store.
+
+        Raises:
+            Unavailable: the table is throttled, down or too busy.
+        """
+        deletes: dict[str, list[dict[str, Any]]] = {}
+        for circuit in circuits:
+            theirs = self._circuit_deletes(circuit.store_id, circuit.subscription_id)
+            deletes.setdefault(circuit.store_id, []).extend(theirs)
+        for store_id, theirs in deletes.items():
+            for start in range(0, len(theirs), _TRANSACTION_ACTIONS - 1):
+                self._changes([self._revise(store_id, 0), *theirs[start : start + _TRANSACTION_ACTIONS - 1]])
 
     def open_circuits(self) -> list[tuple[str, str]]:
         """Names the stack's open circuits: (store_id, subscription_id) of each.
