@@ -298,6 +298,13 @@ class Story:
 
             within(WAIT_SECONDS, told, f"{checkout_id} is told to be abandoned")
 
+        def told_to_all() -> bool | None:
+            told = {arrival.event_id for arrival in abandonments(self.daily.arrivals(self.daily.everything))}
+            made = self.daily.api.deliveries(self.cashfree.subscription_id, state="delivered")
+            return told <= {entry["event_id"] for entry in made} or None
+
+        within(WAIT_SECONDS, told_to_all, "what is told to be abandoned is told by Cashfree's topic too")
+
 
 def abandonments(arrivals: Iterator[Arrival] | list[Arrival]) -> list[Arrival]:
     """Those that ask for a message."""

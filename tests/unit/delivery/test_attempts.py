@@ -56,7 +56,7 @@ def due(
 ) -> Due:
     event = Event(id=f"evt_{number}", type=EventType.COMPLETED, time=told_at)
     checkout = Checkout(
-        store_id="my-store", checkout_id=f"c{number}", sequence=1, event=event, created_at=NOW
+        store_id=subscription.store_id, checkout_id=f"c{number}", sequence=1, event=event, created_at=NOW
     )
     return Due(
         delivery_of(checkout, event, subscription),
@@ -136,15 +136,29 @@ def test_what_waits_for_a_probe_comes_over_half_as_long_again(wait: int, first: 
 KNOWN = replace(SUBSCRIPTION, subscription_id="sub_2")
 
 
-@pytest.mark.parametrize("claimed", [0, 30])
-def test_where_others_would_wait_for_an_untried_receiver_it_is_left_to_a_probe_soon(claimed: int) -> None:
+@pytest.mark.parametrize(
+    ("claimed", "first", "last"), [(False, 0, 0), (True, 1, 2)], ids=["as its probe", "after its probe"]
+)
+def test_where_others_would_wait_for_an_untried_receiver_the_retry_function_has_it(
+    claimed: bool, first: int, last: int
+) -> None:
     world = World(SUBSCRIPTION, KNOWN)
-    untried = {"sub_1": Circuit.untried("my-store", "sub_1", NOW + claimed * SECOND)}
+    circuit = Circuit.untried("my-store", "sub_1", NOW)
+    untried = {"sub_1": circuit.claimed(NOW) if claimed else circuit}
     for number in (0, 1):
         world.chance = float(number)
         world.attempts(probes=False)([due(number), due(number + 2, KNOWN)], untried, 5.0)
     assert attempted(world) == ["c2", "c3"]
-    assert [each.not_before for each in world.queue.messages] == [NOW + 1 * SECOND, NOW + 2 * SECOND]
+    assert [each.not_before for each in world.queue.messages] == [NOW + first * SECOND, NOW + last * SECOND]
+
+
+def test_an_untried_receiver_is_met_at_once_whoever_of_other_stores_is_in_its_batch() -> None:
+    elsewhere = replace(KNOWN, store_id="my-store-2")
+    world = World(SUBSCRIPTION, elsewhere)
+    world.registry.circuits = {"sub_1": Circuit.untried("my-store", "sub_1", NOW)}
+    world.attempts(probes=False)([due(1), due(2, elsewhere)], dict(world.registry.circuits), 5.0)
+    assert attempted(world) == ["c1", "c2"]
+    assert world.registry.circuits == {}
 
 
 def test_where_all_are_untried_or_left_alone_nobody_waits_and_they_are_met_at_once() -> None:
@@ -171,7 +185,7 @@ def test_of_what_is_for_an_untried_receiver_one_is_its_first_attempt_and_the_oth
     world.attempts(probes=True)([due(1), due(2)], dict(world.registry.circuits), 5.0)
     assert attempted(world) == ["c1"]
     assert world.registry.circuits == {}
-    assert [each.not_before for each in world.queue.messages] == [NOW + 2 * SECOND]
+    assert [each.not_before for each in world.queue.messages] == [NOW]
 
 
 def test_what_has_ended_is_settled_before_what_is_still_waited_for() -> None:

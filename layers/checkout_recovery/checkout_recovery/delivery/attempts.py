@@ -191,10 +191,14 @@ class Attempts:
         for due in (due for due in dues if not due.quiet_until):
             by_subscription.setdefault(due.delivery.subscription.subscription_id, []).append(due)
         able: list[Due] = []
-        nobody_waits = by_subscription.keys() <= open_circuits.keys()
+        kept_waiting = {
+            theirs[0].delivery.checkout.store_id
+            for subscription_id, theirs in by_subscription.items()
+            if subscription_id not in open_circuits
+        }
         for subscription_id, theirs in by_subscription.items():
             circuit = open_circuits.get(subscription_id)
-            if circuit and not (nobody_waits and self._circuits.may_be_met(circuit)):
+            if circuit and (circuit.store_id in kept_waiting or not self._circuits.may_be_met(circuit)):
                 # A probe needs no turn: nothing else is sent, and once claimed it must not be put off.
                 probes = self._circuits.probes(circuit)
                 now_able = theirs[:probes]
@@ -225,14 +229,14 @@ class Attempts:
         return [due for due in dues if due.has_slot] + soon, later
 
     def _after_probe(self, due: Due, circuit: Circuit) -> Settled:
-        """Postpones until the receiver has been probed; of one that is untried, to be the probe itself.
+        """Postpones until the receiver has been probed; where it is untried, to be the probe itself.
 
         What waited long comes over half as long again: all that has gathered must not come at once, neither
         to a receiver that is back nor to the tables while it is not.
         """
         now = self._now()
         if circuit.is_untried:
-            wait = spread = UNTRIED_WAIT
+            wait = spread = UNTRIED_WAIT if now < circuit.probe_at else timedelta()
         else:
             wait = max(circuit.probe_at - now, SCHEDULE[0])
             spread = max(wait / 2, SCHEDULE[0])

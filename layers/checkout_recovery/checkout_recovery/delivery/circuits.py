@@ -54,7 +54,7 @@ class Circuits:
         self._claimed: dict[str, Circuit] = {}
 
     def may_be_met(self, circuit: Circuit) -> bool:
-        """Whether a receiver may be sent all that is for it, where nobody else waits for its answer."""
+        """Whether one may be sent all that is for it, where no other of its store waits for its answer."""
         return circuit.is_untried and not self._probes
 
     def probes(self, circuit: Circuit) -> int:

@@ -19,7 +19,7 @@ from checkout_recovery.delivery.relevance import NEWER_EVENT, TOO_OLD, Later, re
 from checkout_recovery.delivery.retry_policy import Ended, expires_at
 from checkout_recovery.observability import logger
 from checkout_recovery.queues import Purpose, RetryMessage, RetryQueue
-from checkout_recovery.subscriptions.circuit import UNTRIED_WAIT, Circuit
+from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.checkouts import CheckoutTable
 from checkout_recovery.tables.deliveries import FAILED, DeliveryRecord, DeliveryTable, State
@@ -32,6 +32,7 @@ _PLANNED_WITHIN = timedelta(minutes=5)
 """So long fan-out may take to get to an event; what has no entry in the log by then was never planned."""
 _RECORDED_WITHIN = timedelta(minutes=1)
 """So long after an event, what fan-out has queued unattempted it may still be about to record."""
+_UNTIL_RECORDED = timedelta(seconds=1)
 _MILLISECOND = timedelta(milliseconds=1)
 """How exactly an event's time is known to who has only its delivery's id."""
 _REPLAYED = "replayed"
@@ -258,7 +259,7 @@ def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord], now: datet
     if message.purpose is Purpose.RETRY:
         if own is None and not message.attempts and now - message.event_time < _RECORDED_WITHIN:
             # What fan-out records after this would say that it still waits.
-            return replace(one, verdict=Later(now + UNTRIED_WAIT, message.reason))
+            return replace(one, verdict=Later(now + _UNTIL_RECORDED, message.reason))
         # A later attempt is recorded only once a message of its own is queued: that one goes on.
         is_last = own is None or message.earlier + message.attempts >= own.attempts
         is_open = is_last and (own is None or own.state is State.PENDING)

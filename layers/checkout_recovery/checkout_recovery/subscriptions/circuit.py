@@ -7,9 +7,9 @@
 
 Silence is what the sender makes of attempts that were not answered (`delivery.breaker`). A receiver of which
 nothing is known is untried: its subscription is new, was moved, or was stopped and is started again. Where
-others would wait for its answer, its first attempt is a probe. While the circuit is open, what is for the
-subscription waits in the RetryQueue. Whoever finds a probe due claims it by moving `probe_at` before the
-attempt, so that of many functions one probes, and a probe that fails needs no further write.
+others of its store would wait for its answer, its first attempt is a probe. While the circuit is open, what
+is for the subscription waits in the RetryQueue. Whoever finds a probe due claims it by moving `probe_at`
+before the attempt, so that of many functions one probes, and a probe that fails needs no further write.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ FIRST_WAIT = timedelta(seconds=5)
 NEXT_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=10)
 UNTRIED_WAIT = timedelta(seconds=1)
-"""Until what is for an untried receiver comes to be its probe; as long again while somebody else has that."""
+"""While somebody else probes an untried receiver: it takes as long as an answer does."""
 FAILING_AT_MOST = timedelta(days=5)
 """After so long without any success a subscription is disabled."""
 
