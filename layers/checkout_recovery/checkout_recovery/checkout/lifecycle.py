@@ -44,7 +44,7 @@ from checkout_recovery.checkout.merge import (
     is_from_the_future,
     merge,
     stamp_of,
-    time_of,
+    time_told,
 )
 from checkout_recovery.checkout.quiet_hours import QuietHours
 from checkout_recovery.checkout.shopper import SAME_PURCHASE, Purchase, Shopper, has_contact
@@ -166,17 +166,19 @@ class Checkout(BaseModel):
             abandon_after: how long this checkout may be quiet before it counts as abandoned.
         """
         digest = snapshot.digest()
-        stamp = stamp_of(snapshot, digest, now, self.newest)
+        time = time_told(snapshot, now, self.newest)
+        stamp = stamp_of(time, snapshot, digest)
         mark = _mark(snapshot.event_id, digest)
         if self._has_seen(mark) or stamp == self.newest or self._repeats(snapshot, digest):
             return Unchanged.DUPLICATE
-        told = self._told(snapshot, stamp)
+        told = self._told(snapshot, time, stamp)
         newer = stamp > self.newest
         active = newer or self._is_alive(snapshot, now)
-        if not active and told == self:
+        if not active and all(getattr(self, fact) == value for fact, value in told.items()):
             return Unchanged.STALE
-        status = _status(told, snapshot, active)
-        changes: dict[str, Any] = {
+        end = _end(told["purchased_at"], told["left_at"], self.found_at)
+        status = end or _status(self, snapshot, active)
+        changes = told | {
             "sequence": self.sequence + 1,
             "status": status,
             "created_at": self.created_at or now,
@@ -186,8 +188,8 @@ class Checkout(BaseModel):
         if newer:
             changes |= {
                 "newest": stamp,
-                "updated_at": time_of(stamp),
-                "is_dated": time_of(stamp) == snapshot.event_time,
+                "updated_at": time,
+                "is_dated": time == snapshot.event_time,
                 "discarded": snapshot.discarded,
             }
         if active:
@@ -196,13 +198,13 @@ class Checkout(BaseModel):
         waits = status is Status.ACTIVE and not gone
         if active and not self.has_left_already(snapshot, now):
             changes |= {"suppressed": None, "due_at": now + abandon_after if waits else None}
-        elif self.suppressed is Suppression.NO_CONTACT and has_contact(told.details):
+        elif self.suppressed is Suppression.NO_CONTACT and has_contact(told["details"]):
             changes["due_at"] = now
-        if told.is_complete:
+        if end:
             changes |= {"due_at": None, "suppressed": None}
         if not self.is_complete:
-            changes["event"] = self._event(_event_type(self, told, snapshot, active, now), now)
-        return told.model_copy(update=changes)
+            changes["event"] = self._event(_event_type(self, snapshot, end, active, now), now)
+        return self.model_copy(update=changes)
 
     def abandon(
         self, shopper: Shopper, policy: Policy, now: datetime, *, wanted: bool = True
@@ -299,10 +301,7 @@ class Checkout(BaseModel):
         What the sweep found counts by itself: we had not heard of a purchase then. What a provider says to
         have happened after the purchase does not count.
         """
-        left, bought = self.left_at, self.purchased_at
-        if bought is None:
-            return False
-        return self.found_at is not None or (left is not None and left <= bought)
+        return _end(self.purchased_at, self.left_at, self.found_at) is Status.RECOVERED
 
     @property
     def recovered_after(self) -> timedelta | None:
@@ -426,36 +425,39 @@ class Checkout(BaseModel):
         anonymous = snapshot.event_id is None or snapshot.abandoned
         return anonymous and snapshot.event_time is None and digest == digest_of(self.newest)
 
-    def _told(self, snapshot: Snapshot, stamp: str) -> Self:
-        """Merges what a snapshot says, wherever in time it belongs; the write that it makes comes after."""
+    def _told(self, snapshot: Snapshot, time: datetime, stamp: str) -> dict[str, Any]:
+        """Merges what a snapshot says, wherever in time it belongs: the fields that may change with it."""
         details, sources = merge(self.details, self.sources, self.newest, snapshot.details, stamp)
-        time = time_of(stamp)
-        facts: dict[str, Any] = {
+        completed, abandoned = snapshot.completed, snapshot.abandoned
+        return {
             "details": details,
             "sources": sources,
             "alias": self.alias or (snapshot.alias if snapshot.alias != self.checkout_id else None),
+            "purchased_at": _earliest(self.purchased_at, time) if completed else self.purchased_at,
+            "left_at": _earliest(self.left_at, time) if abandoned else self.left_at,
+            "abandoned_at": max(self.abandoned_at or time, time) if abandoned else self.abandoned_at,
         }
-        if snapshot.completed:
-            facts["purchased_at"] = _earliest(self.purchased_at, time)
-        if snapshot.abandoned:
-            facts["left_at"] = _earliest(self.left_at, time)
-            facts["abandoned_at"] = max(self.abandoned_at or time, time)
-        return self.model_copy(update=facts)
 
 
-def _status(told: Checkout, snapshot: Snapshot, active: bool) -> Status:
-    if told.is_complete:
-        return Status.RECOVERED if told.was_recovered else Status.COMPLETED
+def _end(bought: datetime | None, left: datetime | None, found: datetime | None) -> Status | None:
+    """What a purchase makes of a checkout (see `Checkout.was_recovered`); None as long as there is none."""
+    if bought is None:
+        return None
+    recovered = found is not None or (left is not None and left <= bought)
+    return Status.RECOVERED if recovered else Status.COMPLETED
+
+
+def _status(before: Checkout, snapshot: Snapshot, active: bool) -> Status:
     if not active:
-        return told.status
+        return before.status
     return Status.ABANDONED if snapshot.abandoned else Status.ACTIVE
 
 
 def _event_type(
-    before: Checkout, told: Checkout, snapshot: Snapshot, active: bool, now: datetime
+    before: Checkout, snapshot: Snapshot, end: Status | None, active: bool, now: datetime
 ) -> EventType:
-    if told.is_complete:
-        return EventType.RECOVERED if told.was_recovered else EventType.COMPLETED
+    if end:
+        return EventType.RECOVERED if end is Status.RECOVERED else EventType.COMPLETED
     if active and snapshot.abandoned and not before.has_left_already(snapshot, now):
         return EventType.ABANDONED
     if not before.is_known:

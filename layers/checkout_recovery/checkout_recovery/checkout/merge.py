@@ -26,16 +26,21 @@ class Merged(NamedTuple):
     """The stamp of each part that a telling older than the newest gave."""
 
 
-def stamp_of(snapshot: Snapshot, digest: str, now: datetime, newest: str) -> str:
-    """Places a snapshot among the tellings of its checkout.
+def time_told(snapshot: Snapshot, now: datetime, newest: str) -> datetime:
+    """When what a snapshot tells was, UTC.
 
     Without an event time that can be believed, arrival decides: it is newer than all before it.
     """
-    time, rank = snapshot.event_time, _RANK.get(snapshot.details.stage or "", 0)
+    time = snapshot.event_time
     if time is None or is_from_the_future(time, now):
         time = max(now, time_of(newest) + timedelta(microseconds=1)) if newest else now
-    moment = time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-    return f"{moment}Z|{rank}|{digest}"
+    return time.astimezone(UTC)
+
+
+def stamp_of(time: datetime, snapshot: Snapshot, digest: str) -> str:
+    """Places a snapshot among the tellings of its checkout; the time is `time_told`, UTC."""
+    rank = _RANK.get(snapshot.details.stage or "", 0)
+    return f"{time.isoformat(timespec='microseconds')}|{rank}|{digest}"
 
 
 def is_from_the_future(time: datetime, now: datetime) -> bool:
