@@ -17,7 +17,7 @@ _SPELLINGS = {
 }
 """FlexyPe describes its fields but does not name them. These are the spellings that its description and its
 neighbours suggest; where an address has several of one field, the first counts and the others are kept."""
-_ADDRESS: Layout = {name: (field, read_text) for field, names in _SPELLINGS.items() for name in names}
+_ADDRESS: Layout = [(name, field, read_text) for field, names in _SPELLINGS.items() for name in names]
 
 
 def read_address(fields: Fields) -> Address | None:

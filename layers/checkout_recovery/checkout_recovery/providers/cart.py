@@ -25,29 +25,29 @@ MAX_LINES = 1000
 """How many lines a cart may have: each becomes a dozen members in what is sent on."""
 
 
-_ITEM: Layout = {
-    "product_id": ("product_id", read_identifier),
-    "variant_id": ("variant_id", read_identifier),
-    "title": ("title", read_text),
-    "handle": ("handle", read_text),
-    "image": ("image_url", read_text),
-    "image_url": ("image_url", read_text),
-    "quantity": ("quantity", read_count),
-    "grams": ("grams", parse_amount),
-    "price": ("price", parse_amount),
-    "discount": ("discount", parse_amount),
-    "total_discount": ("total_discount", parse_amount),
-    "sub_total_price": ("sub_total_price", parse_amount),
-    "total_price": ("total_price", parse_amount),
-    "single_variant": ("single_variant", read_flag),
-    "properties": ("properties", read_list),
-}
-_VARIANT: Layout = {
-    "variant_id": ("variant_id", read_identifier),
-    "title": ("title", read_text),
-    "price": ("price", parse_amount),
-    "compare_at_price": ("compare_at_price", parse_amount),
-}
+_ITEM: Layout = (
+    ("product_id", "product_id", read_identifier),
+    ("variant_id", "variant_id", read_identifier),
+    ("title", "title", read_text),
+    ("handle", "handle", read_text),
+    ("image", "image_url", read_text),
+    ("image_url", "image_url", read_text),
+    ("quantity", "quantity", read_count),
+    ("grams", "grams", parse_amount),
+    ("price", "price", parse_amount),
+    ("discount", "discount", parse_amount),
+    ("total_discount", "total_discount", parse_amount),
+    ("sub_total_price", "sub_total_price", parse_amount),
+    ("total_price", "total_price", parse_amount),
+    ("single_variant", "single_variant", read_flag),
+    ("properties", "properties", read_list),
+)
+_VARIANT: Layout = (
+    ("variant_id", "variant_id", read_identifier),
+    ("title", "title", read_text),
+    ("price", "price", parse_amount),
+    ("compare_at_price", "compare_at_price", parse_amount),
+)
 
 
 def lines_of(fields: Fields, name: str) -> list[Fields] | None:

@@ -7,7 +7,7 @@ together with the fields that nobody described: `Fields.left` is what a part kee
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -22,8 +22,8 @@ MAX_KEY_BYTES = 512
 _T = TypeVar("_T")
 Told = dict[str, Any]
 """What is told of a part of the domain, by its fields."""
-Layout = Mapping[str, tuple[str, Callable[[Any], Any]]]
-"""How a part is told: by the name of a member, the field that it tells and what reads it.
+Layout = Sequence[tuple[str, str, Callable[[Any], Any]]]
+"""How a part is told: the name of a member, the field that it tells and what reads it.
 
 Of several members that tell one field, the first in the layout that can be read counts; the others are kept.
 """
@@ -64,27 +64,26 @@ class Fields:
 
     def part(self, layout: Layout) -> Told | None:
         """Reads an object that is a part of the domain and has this layout; None where it says nothing."""
-        told = self.all(layout)
+        told = self.add(layout, {})
         if self.left:
             told["extra"] = self.left
         return told or None
 
     def all(self, layout: Layout) -> Told:
         """Takes the fields of a layout, those that are told, as `text` and the others take one."""
-        told: Told = {}
-        self.add(layout, told)
-        return told
+        return self.add(layout, {})
 
-    def add(self, layout: Layout, told: Told) -> None:
+    def add(self, layout: Layout, told: Told) -> Told:
         """Takes those fields of a layout that are not told yet."""
         left = self.left
-        for name, (field, read) in layout.items() if left else ():
+        for name, field, read in layout if left else ():
             if name in left and field not in told:
                 if (known := read(left[name])) is not None:
                     told[field] = known
                     del left[name]
                 elif left[name] in _SAYS_NOTHING:
                     del left[name]
+        return told
 
     def text(self, *names: str) -> str | None:
         """Takes a text as it stands; a number becomes the text that it was written as."""
@@ -117,7 +116,13 @@ class Fields:
 
     def object(self, name: str) -> "Fields":
         """Takes an object out; without one, there is nothing to read in it."""
-        return Fields(self._take(_dict, (name,)) or _NOTHING)
+        value = self.left.get(name)
+        if isinstance(value, dict):
+            del self.left[name]
+            return Fields(value)
+        if value in _SAYS_NOTHING:
+            self.left.pop(name, None)
+        return Fields()
 
     def objects(self, name: str) -> list["Fields"] | None:
         """Takes the objects of an array; its other elements stay."""
@@ -173,7 +178,7 @@ def refusal(field: str, message: str) -> MalformedRequest:
 
 
 def read_text(value: Any) -> str | None:
-    if isinstance(value, str):
+    if type(value) is str:
         return value if value and not value.isspace() else None
     return str(value) if type(value) in _NUMBERS else None
 
@@ -232,7 +237,3 @@ def _from_epoch(number: Any) -> datetime | None:
 
 def read_list(value: Any) -> list[Any] | None:
     return value if isinstance(value, list) else None
-
-
-def _dict(value: Any) -> dict[str, Any] | None:
-    return value if isinstance(value, dict) else None

@@ -29,42 +29,42 @@ from checkout_recovery.signing import equal
 EVENT_TYPE = "ACR_CHECKOUT"
 COMPLETED = "COMPLETED"
 
-_SHOP: Layout = {
-    "id": ("id", read_identifier),
-    "name": ("name", read_text),
-    "shopify_domain": ("shopify_domain", read_text),
-    "main_domain": ("link", read_text),
-}
-_SHOP_2025_09: Layout = {"shopify_domain": ("shopify_domain", read_text), "store_link": ("link", read_text)}
-_USER: Layout = {
-    "email": ("email", read_text),
-    "name": ("name", read_text),
-    "full_name": ("name", read_text),
-    "first_name": ("first_name", read_text),
-    "last_name": ("last_name", read_text),
-}
-_PAYLOAD: Layout = {
-    "session_state": ("stage", read_text),
-    "checkout_url": ("checkout_url", read_text),
-}
-_CLIENT: Layout = {
-    "client_ip": ("ip", read_text),
-    "http_referer": ("referer", read_text),
-    "user_agent": ("user_agent", read_text),
-    "browser_fingerprint": ("fingerprint", read_text),
-}
-_VISIT: Layout = {
-    "orig_referer": ("original_referer", read_text),
-    "referer_host": ("referer_host", read_text),
-    "landing_page": ("landing_page", read_text),
-    "utm": ("utm", read_list),
-}
-_FACEBOOK: Layout = {"fbc": ("fbc", read_text), "fbp": ("fbp", read_text)}
-_CART: Layout = {
-    "coupons": ("coupons", read_list),
-    "discount": ("discount", parse_amount),
-    "total_payable": ("total", parse_amount),
-}
+_SHOP: Layout = (
+    ("id", "id", read_identifier),
+    ("name", "name", read_text),
+    ("shopify_domain", "shopify_domain", read_text),
+    ("main_domain", "link", read_text),
+)
+_SHOP_2025_09: Layout = (("shopify_domain", "shopify_domain", read_text), ("store_link", "link", read_text))
+_USER: Layout = (
+    ("email", "email", read_text),
+    ("name", "name", read_text),
+    ("full_name", "name", read_text),
+    ("first_name", "first_name", read_text),
+    ("last_name", "last_name", read_text),
+)
+_PAYLOAD: Layout = (
+    ("session_state", "stage", read_text),
+    ("checkout_url", "checkout_url", read_text),
+)
+_CLIENT: Layout = (
+    ("client_ip", "ip", read_text),
+    ("http_referer", "referer", read_text),
+    ("user_agent", "user_agent", read_text),
+    ("browser_fingerprint", "fingerprint", read_text),
+)
+_VISIT: Layout = (
+    ("orig_referer", "original_referer", read_text),
+    ("referer_host", "referer_host", read_text),
+    ("landing_page", "landing_page", read_text),
+    ("utm", "utm", read_list),
+)
+_FACEBOOK: Layout = (("fbc", "fbc", read_text), ("fbp", "fbp", read_text))
+_CART: Layout = (
+    ("coupons", "coupons", read_list),
+    ("discount", "discount", parse_amount),
+    ("total_payable", "total", parse_amount),
+)
 
 
 def is_authentic(request: Request, credentials: Credentials) -> bool:
@@ -171,8 +171,8 @@ def _last_segment(url: str) -> str:
     scheme, _, rest = url.strip().partition("://")
     if scheme.lower() not in ("http", "https"):
         return ""
-    path = rest.partition("?")[0].partition("#")[0]
-    return next((segment for segment in reversed(path.split("/")[1:]) if segment), "")
+    path = rest.partition("?")[0].partition("#")[0].partition("/")[2]
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def _cart(payload: Fields, *, adds_up: bool = False) -> Told | None:
