@@ -208,15 +208,14 @@ class Snapshot(BaseModel):
     """The provider itself says that the shopper has left."""
     discarded: bool = Field(default=False, exclude_if=not_)
     """The provider has deleted the checkout: there is nothing left to come back to."""
-    details: Details = Field(
-        default_factory=lambda: NOTHING, exclude_if=lambda details: vars(details) == vars(NOTHING)
-    )
+    details: Details = Field(default_factory=lambda: NOTHING)
 
     def digest(self) -> str:
         """Tells content apart: 12 hex digits over everything but the event's id.
 
-        Every default is None or is left out by its field's `exclude_if`. That is what `exclude_defaults`
-        would leave out too, but comparing each amount with None costs more than writing it.
+        Every default of a part is None or is left out by its field's `exclude_if`. That is what
+        `exclude_defaults` would leave out too, but comparing each amount with None costs more than writing
+        it. The serializer gives the bytes that `model_dump_json` would make text of.
         """
-        content = self.model_dump_json(exclude={"event_id"}, exclude_none=True)
-        return blake2b(content.encode(), digest_size=6).hexdigest()
+        content = self.__pydantic_serializer__.to_json(self, exclude={"event_id"}, exclude_none=True)
+        return blake2b(content, digest_size=6).hexdigest()
