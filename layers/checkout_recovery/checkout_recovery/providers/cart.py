@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from decimal import Context, Decimal
-from functools import reduce
 
 from checkout_recovery.checkout.money import parse_amount
 from checkout_recovery.providers.fields import (
@@ -72,10 +71,12 @@ def read_items(fields: Fields, name: str) -> list[Told] | None:
 
 def sum_of(amounts: Sequence[Decimal | None]) -> Decimal | None:
     """Adds amounts up. Unknown as soon as one is; and of nothing at all the sum is not known to be zero."""
-    known = [amount for amount in amounts if amount is not None]
-    if not known or len(known) < len(amounts):
-        return None
-    return reduce(_EXACT.add, known, Decimal(0))
+    total = Decimal(0)
+    for amount in amounts:
+        if amount is None:
+            return None
+        total = _EXACT.add(total, amount)
+    return total if amounts else None
 
 
 def line_total(item: Told) -> Decimal | None:
