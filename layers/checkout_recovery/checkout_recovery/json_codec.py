@@ -11,7 +11,6 @@ import json
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import jiter
@@ -24,9 +23,6 @@ MAX_EXPONENT = 30
 
 _encoder = simplejson.JSONEncoder(
     use_decimal=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-)
-_decode = partial(
-    jiter.from_json, allow_inf_nan=False, catch_duplicate_keys=True, float_mode="decimal", cache_mode="keys"
 )
 
 
@@ -55,7 +51,13 @@ def parse(body: bytes) -> Any:
         JsonError: not UTF-8, not JSON, repeated keys, NaN, absurd numbers, lone surrogates, too deep.
     """
     try:
-        value = _decode(body.removeprefix(BOM_UTF8))
+        value = jiter.from_json(
+            body.removeprefix(BOM_UTF8),
+            allow_inf_nan=False,
+            catch_duplicate_keys=True,
+            float_mode="decimal",
+            cache_mode="keys",
+        )
     except ValueError as error:
         raise JsonError(_fault(body, str(error))) from None  # what is wrong may be quoted in it
     numbers = body.translate(_AS_ZERO)
