@@ -60,9 +60,9 @@ def digest_of(stamp: str) -> str:
 
 def merge(held: Details, sources: Mapping[str, str], newest: str, told: Details, stamp: str) -> Merged:
     """Merges a telling into what is held, whose parts have the stamp `newest` unless `sources` names one."""
-    values = _flatten(held) if newest else {}
-    if not values and stamp > newest and _is_whole(told):
+    if not newest and _is_whole(told):
         return Merged(told, {})  # the first telling
+    values = _flatten(held) if newest else {}
     tells = _flatten(told)
     if stamp > newest and values.keys() <= tells.keys() and _is_whole(told):
         return Merged(told, {})  # the usual case: a newer telling that leaves nothing out
