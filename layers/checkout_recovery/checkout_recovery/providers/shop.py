@@ -12,8 +12,8 @@ def names_of(shop: Shop | None) -> frozenset[str]:
     """Returns the shop's id and domains. Not its name: two shops may share one."""
     if shop is None:
         return frozenset()
-    names = {shop.id, host_of(shop.shopify_domain), host_of(shop.link)}
-    return frozenset(name for name in names if name and name.lower() not in _PLACEHOLDERS)
+    names = (shop.id, host_of(shop.shopify_domain), host_of(shop.link))
+    return frozenset([name for name in names if name and name.lower() not in _PLACEHOLDERS])
 
 
 @functools.lru_cache(maxsize=1024)
