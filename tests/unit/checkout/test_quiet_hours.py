@@ -155,6 +155,7 @@ def test_the_end_is_yet_to_come_and_less_than_two_days_away(hours: QuietHours, n
 
 
 @given(hours=hours, now=moments)
+@example(QuietHours(start="00:01", end="00:00", timezone="America/Havana"), utc("2026-03-07 05:01"))
 @settings(max_examples=300)
 def test_when_they_end_it_is_quiet_no_longer(hours: QuietHours, now: datetime) -> None:
     ends = hours.until(now)

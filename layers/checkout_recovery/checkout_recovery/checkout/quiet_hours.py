@@ -39,6 +39,8 @@ class QuietHours(BaseModel):
         day = local.date() if ends_today else local.date() + timedelta(days=1)
         first = datetime.combine(day, end, local.tzinfo).astimezone(UTC)
         # Where the clock goes back, it passes the end twice.
-        return (
+        ends = (
             first if first > now else datetime.combine(day, end.replace(fold=1), local.tzinfo).astimezone(UTC)
         )
+        # Where it goes forward, it may pass over all that is not quiet that day.
+        return self.until(ends) or ends
