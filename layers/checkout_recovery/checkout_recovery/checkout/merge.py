@@ -40,7 +40,8 @@ def time_told(snapshot: Snapshot, now: datetime, newest: str) -> datetime:
 def stamp_of(time: datetime, snapshot: Snapshot, digest: str) -> str:
     """Places a snapshot among the tellings of its checkout; the time is `time_told`, UTC."""
     rank = _RANK.get(snapshot.details.stage or "", 0)
-    return f"{time.isoformat(timespec='microseconds')}|{rank}|{digest}"
+    moment = time.isoformat(timespec="microseconds").removesuffix("+00:00")
+    return f"{moment}Z|{rank}|{digest}"
 
 
 def is_from_the_future(time: datetime, now: datetime) -> bool:
