@@ -7,7 +7,7 @@ together with the fields that nobody described: `Fields.left` is what a part kee
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -27,7 +27,6 @@ Layout = Sequence[tuple[str, str, Callable[[Any], Any]]]
 
 Of several members that tell one field, the first in the layout that can be read counts; the others are kept.
 """
-_NOTHING: Mapping[str, Any] = {}
 _SAYS_NOTHING = (None, "")
 _NUMBERS = (int, Decimal)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,12 +38,14 @@ FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{7}")
 class Fields:
     """The members of one foreign object, each taken by its kind and by one of the names that it may have."""
 
-    __slots__ = ("_members", "left")
+    __slots__ = ("_taken", "left")
 
-    def __init__(self, members: Mapping[str, Any] = _NOTHING) -> None:
-        self._members = members
-        self.left = dict(members)
+    def __init__(self, members: Told | None = None) -> None:
+        """Takes the members over: what is read is taken out of them."""
+        self.left: Told = {} if members is None else members
         """What was not taken, as it was sent."""
+        self._taken: Told = {}
+        """What was taken one by one, as it was sent; not what was taken by a layout."""
 
     @classmethod
     def of_body(cls, body: bytes) -> "Fields":
@@ -60,7 +61,8 @@ class Fields:
 
     @property
     def says_nothing(self) -> bool:
-        return not self.left and all(value in _SAYS_NOTHING for value in self._members.values())
+        """Whether there was nothing to take, and nothing is left; it knows of no layout."""
+        return not self.left and not self._taken
 
     def part(self, layout: Layout) -> Told | None:
         """Reads an object that is a part of the domain and has this layout; None where it says nothing."""
@@ -106,7 +108,7 @@ class Fields:
         """Takes a moment; where it is finer than a `datetime` can be, the text also stays."""
         for name in names:
             if (moment := self._take(read_time, (name,))) is not None:
-                if FINER_THAN_MICROSECONDS.search(str(self._members[name])):
+                if FINER_THAN_MICROSECONDS.search(str(self._taken[name])):
                     self.put_back(name)
                 return moment
         return None
@@ -118,7 +120,7 @@ class Fields:
         """Takes an object out; without one, there is nothing to read in it."""
         value = self.left.get(name)
         if isinstance(value, dict):
-            del self.left[name]
+            self._taken[name] = self.left.pop(name)
             return Fields(value)
         if value in _SAYS_NOTHING:
             self.left.pop(name, None)
@@ -136,13 +138,13 @@ class Fields:
 
     def peek(self, name: str) -> "Fields":
         """Reads in an object that stays here as a whole."""
-        value = self._members.get(name)
-        return Fields(value) if isinstance(value, dict) else Fields()
+        value = self.left.get(name)
+        return Fields(dict(value)) if isinstance(value, dict) else Fields()
 
     def put_back(self, name: str) -> None:
-        """Leaves a member here after all."""
-        if name in self._members:
-            self.left[name] = self._members[name]
+        """Leaves a member here after all that was taken by itself."""
+        if name in self._taken:
+            self.left[name] = self._taken[name]
 
     def keep(self, name: str, child: "Fields") -> None:
         """Puts back what is left of an object that was taken out."""
@@ -160,7 +162,7 @@ class Fields:
         for name in names:
             if name in left:
                 if (known := read(left[name])) is not None:
-                    del left[name]
+                    self._taken[name] = left.pop(name)
                     return known
                 if left[name] in _SAYS_NOTHING:
                     del left[name]
