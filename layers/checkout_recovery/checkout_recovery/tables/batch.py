@@ -124,7 +124,8 @@ def _of_each(call: Callable[[list[_Value]], _Answer], chunks: Iterator[list[_Val
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - few have so much to read or write
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(call, (first, second, *chunks)))
+        made = [pool.submit(call, chunk) for chunk in (first, second, *chunks)]
+    return [one.result() for one in made]
 
 
 def _chunks(values: Iterable[_Value], size: int) -> Iterator[list[_Value]]:
