@@ -53,6 +53,7 @@ from checkout_recovery.subscriptions.answers import (
     SubscriptionPage,
     SubscriptionWithKey,
 )
+from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.keep_subscriptions import MAX_PAGE
 from checkout_recovery.subscriptions.requests import (
     DeliveryQuery,
@@ -149,7 +150,9 @@ def create_subscription(store_id: str) -> Response[str]:
     keyed = wiring.subscription_keeper().add(store_id, _body(SubscriptionRequest))
     subscription = keyed.subscription
     _log("Subscription added", store_id=store_id, subscription_id=subscription.subscription_id)
-    answer = _told_of(subscription)
+    # Nothing is read any more that could fail: the key is told this once.
+    circuit = Circuit.untried(store_id, subscription.subscription_id, subscription.created_at)
+    answer = SubscriptionAnswer.of(subscription, circuit)
     return _answer(201, SubscriptionWithKey(**dict(answer), webhook_key=keyed.key))
 
 

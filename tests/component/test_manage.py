@@ -551,6 +551,13 @@ def test_a_new_subscription_gets_a_key_that_is_shown_once(
     assert secret.headers == {"X-Api-Key": "v\u00e9"}
 
 
+def test_once_it_is_made_a_key_is_told_without_another_call(
+    calls: list[str], call: Call, store: Store
+) -> None:
+    assert call("POST", "/v1/stores/my-store/subscriptions", REQUEST).status == 201
+    assert calls[-1] == "TransactWriteItems", "what could fail after it would lose the key"
+
+
 def test_events_are_listed_once_and_in_the_contracts_order(call: Call, store: Store) -> None:
     wanted = ["checkout.recovered", "checkout.created", "checkout.recovered"]
     made = call("POST", "/v1/stores/my-store/subscriptions", REQUEST | {"events": wanted})

@@ -168,11 +168,12 @@ def test_a_new_receiver_that_nobody_waits_for_hears_at_once(shop: Shop) -> None:
     assert wiring.registry().subscriptions(STORE).circuits == {}
 
 
-def test_what_fan_out_is_about_to_record_waits_until_it_has(shop: Shop) -> None:
+@pytest.mark.parametrize("age", [timedelta(), 90 * timedelta(seconds=1), 3 * HOUR])
+def test_what_fan_out_is_about_to_record_waits_until_it_has(shop: Shop, age: timedelta) -> None:
     shop.subscribe("sub_a")
     shop.subscribe("sub_well")
     start_again("sub_a")
-    one = begun()
+    one = begun(at=datetime.now(UTC) - age)
     shop.save(one)
     early: list[RetryMessage] = []
 
@@ -192,9 +193,11 @@ def test_what_fan_out_is_about_to_record_waits_until_it_has(shop: Shop) -> None:
 
 def test_what_nobody_records_is_sent_all_the_same(shop: Shop) -> None:
     shop.subscribe("sub_a")
-    one = begun(at=datetime.now(UTC) - HOUR)
+    one = begun()
     shop.save(one)
     assert shop.retry(waiting_for(one, attempts=0)) == []
+    assert shop.heard == []
+    assert shop.retry(*shop.take()) == []
     assert shop.states == {"sub_a": ("delivered", None)}
 
 

@@ -185,7 +185,17 @@ def test_of_what_is_for_an_untried_receiver_one_is_its_first_attempt_and_the_oth
     world.attempts(probes=True)([due(1), due(2)], dict(world.registry.circuits), 5.0)
     assert attempted(world) == ["c1"]
     assert world.registry.circuits == {}
-    assert [each.not_before for each in world.queue.messages] == [NOW]
+    assert [each.not_before for each in world.queue.messages] == [NOW + 2 * SECOND]
+
+
+def test_while_no_probe_can_be_claimed_what_waits_for_it_does_not_come_at_once() -> None:
+    world = World(SUBSCRIPTION)
+    circuits = {"sub_1": Circuit.untried("my-store", "sub_1", NOW)}
+    world.registry.circuits = dict(circuits)
+    world.registry.is_down = True
+    world.attempts(probes=True)([due(1)], circuits, 5.0)
+    assert attempted(world) == []
+    assert [each.not_before for each in world.queue.messages] == [NOW + 1 * SECOND]
 
 
 def test_what_has_ended_is_settled_before_what_is_still_waited_for() -> None:

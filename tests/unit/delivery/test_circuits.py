@@ -284,6 +284,22 @@ def test_new_receivers_that_have_answered_are_known_by_one_write() -> None:
     assert world.registry.closings == [2]
 
 
+@pytest.mark.parametrize("ends", [[None, "http"], ["timeout", None], [None, None, "http"]])
+def test_a_new_receiver_that_has_answered_is_known_whatever_followed(ends: list[str | None]) -> None:
+    world = World()
+    world.untried()
+    world.hear(*ends)
+    assert world.circuit is None
+
+
+def test_a_new_receiver_that_has_answered_and_then_is_gone_is_disabled() -> None:
+    world = World()
+    world.untried()
+    world.hear(None, "gone")
+    assert world.circuit is None
+    assert [each.disabled_reason for each in world.registry.disabled] == ["gone"]
+
+
 def test_while_the_registry_is_down_a_new_receiver_stays_untried_and_nothing_breaks() -> None:
     world = World()
     circuit = world.untried()

@@ -208,6 +208,13 @@ class TestWhichEvent:
         assert snapshot.event_id == "evt_header"
         assert snapshot.details.extra == {"envelope": {"event_id": "evt_123456789"}}
 
+    @pytest.mark.parametrize("blank", [None, ""])
+    def test_a_body_that_has_a_blank_id_keeps_it_beside_the_header(self, blank: str | None) -> None:
+        snapshot = snapshot_of(
+            fixture("event", FLEXYPE_2026_05 | {"event_id": blank}, x_event_id="evt_header")
+        )
+        assert snapshot.details.extra == {"envelope": {"event_id": blank}}
+
     def test_without_the_header_the_body_tells(self) -> None:
         assert snapshot_of(fixture("event", FLEXYPE_2026_05, x_event_id="")).event_id == "evt_123456789"
         assert snapshot_of(fixture("event", FLEXYPE_2025_09, x_event_id="")).event_id == "wh_123"

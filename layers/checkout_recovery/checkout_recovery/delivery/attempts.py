@@ -191,6 +191,7 @@ class Attempts:
         for due in (due for due in dues if not due.quiet_until):
             by_subscription.setdefault(due.delivery.subscription.subscription_id, []).append(due)
         able: list[Due] = []
+        may_meet = self._circuits.are_probed_elsewhere
         kept_waiting = {
             theirs[0].delivery.checkout.store_id
             for subscription_id, theirs in by_subscription.items()
@@ -198,7 +199,7 @@ class Attempts:
         }
         for subscription_id, theirs in by_subscription.items():
             circuit = open_circuits.get(subscription_id)
-            if circuit and (circuit.store_id in kept_waiting or not self._circuits.may_be_met(circuit)):
+            if circuit and not (may_meet and circuit.is_untried and circuit.store_id not in kept_waiting):
                 # A probe needs no turn: nothing else is sent, and once claimed it must not be put off.
                 probes = self._circuits.probes(circuit)
                 now_able = theirs[:probes]
@@ -236,7 +237,8 @@ class Attempts:
         """
         now = self._now()
         if circuit.is_untried:
-            wait = spread = UNTRIED_WAIT if now < circuit.probe_at else timedelta()
+            is_its_probe = self._circuits.are_probed_elsewhere and now >= circuit.probe_at
+            wait = spread = timedelta() if is_its_probe else UNTRIED_WAIT
         else:
             wait = max(circuit.probe_at - now, SCHEDULE[0])
             spread = max(wait / 2, SCHEDULE[0])

@@ -5,7 +5,7 @@ or closes. Whoever writes such a change first also notifies the operator, so eac
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -53,9 +53,10 @@ class Circuits:
         self._failing: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._claimed: dict[str, Circuit] = {}
 
-    def may_be_met(self, circuit: Circuit) -> bool:
-        """Whether one may be sent all that is for it, where no other of its store waits for its answer."""
-        return circuit.is_untried and not self._probes
+    @property
+    def are_probed_elsewhere(self) -> bool:
+        """Whether probes are left to another function."""
+        return not self._probes
 
     def probes(self, circuit: Circuit) -> int:
         """How many deliveries may be attempted although the circuit is open: one, if a probe is due."""
@@ -86,9 +87,10 @@ class Circuits:
         for subscription, attempt in attempts:
             self._note(subscription, attempt, is_open=subscription.subscription_id in open_circuits)
             last[subscription.subscription_id] = subscription, attempt
-        known = self._close_untried(last, open_circuits)
+        answered = {each.subscription_id for each, attempt in attempts if attempt.failure is None}
+        known = self._close_untried(answered, open_circuits)
         for subscription_id, (subscription, attempt) in last.items():
-            if subscription_id in known:
+            if subscription_id in known and attempt.failure != GONE:
                 continue
             try:
                 self._draw(subscription, attempt, self._as_claimed(open_circuits.get(subscription_id)))
@@ -97,7 +99,7 @@ class Circuits:
                 logger.warning("circuit not written", extra={"subscription_id": subscription_id})
 
     def _close_untried(
-        self, last: Mapping[str, tuple[Subscription, Attempt]], open_circuits: Mapping[str, Circuit]
+        self, answered: Collection[str], open_circuits: Mapping[str, Circuit]
     ) -> frozenset[str]:
         """Closes the circuits of the new receivers that have answered, together: there may be many at once.
 
@@ -106,11 +108,8 @@ class Circuits:
         """
         closed = [
             circuit
-            for subscription_id, (_, attempt) in last.items()
-            if attempt.failure is None
-            and (circuit := open_circuits.get(subscription_id))
-            and circuit.is_untried
-            and not circuit.is_told
+            for circuit in map(open_circuits.get, answered)
+            if circuit and circuit.is_untried and not circuit.is_told
         ]
         try:
             self._registry.close_untried(closed)

@@ -30,9 +30,9 @@ _EARLY = timedelta(seconds=2)
 """So much before its time a message counts as due: it is not worth another hop."""
 _PLANNED_WITHIN = timedelta(minutes=5)
 """So long fan-out may take to get to an event; what has no entry in the log by then was never planned."""
-_RECORDED_WITHIN = timedelta(minutes=1)
-"""So long after an event, what fan-out has queued unattempted it may still be about to record."""
-_UNTIL_RECORDED = timedelta(seconds=1)
+_UNTIL_RECORDED = timedelta(seconds=5)
+"""So long what was queued unattempted waits, once, for its entry in the log: fan-out writes it after that."""
+_UNRECORDED = "unrecorded"
 _MILLISECOND = timedelta(milliseconds=1)
 """How exactly an event's time is known to who has only its delivery's id."""
 _REPLAYED = "replayed"
@@ -257,9 +257,8 @@ def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord], now: datet
     message = one.waiting.message
     own = records.get(message.delivery_id)
     if message.purpose is Purpose.RETRY:
-        if own is None and not message.attempts and now - message.event_time < _RECORDED_WITHIN:
-            # What fan-out records after this would say that it still waits.
-            return replace(one, verdict=Later(now + _UNTIL_RECORDED, message.reason))
+        if own is None and not message.attempts and message.reason != _UNRECORDED:
+            return replace(one, verdict=Later(now + _UNTIL_RECORDED, _UNRECORDED))
         # A later attempt is recorded only once a message of its own is queued: that one goes on.
         is_last = own is None or message.earlier + message.attempts >= own.attempts
         is_open = is_last and (own is None or own.state is State.PENDING)

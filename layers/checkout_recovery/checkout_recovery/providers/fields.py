@@ -61,8 +61,8 @@ class Fields:
 
     @property
     def says_nothing(self) -> bool:
-        """Whether there was nothing to take, and nothing is left; it knows of no layout."""
-        return not self.left and not self._taken
+        """Whether nothing was told, and nothing is left; it knows of no layout."""
+        return not self.left and all(value in _SAYS_NOTHING for value in self._taken.values())
 
     def part(self, layout: Layout) -> Told | None:
         """Reads an object that is a part of the domain and has this layout; None where it says nothing."""
@@ -165,7 +165,7 @@ class Fields:
                     self._taken[name] = left.pop(name)
                     return known
                 if left[name] in _SAYS_NOTHING:
-                    del left[name]
+                    self._taken[name] = left.pop(name)
         return None
 
 

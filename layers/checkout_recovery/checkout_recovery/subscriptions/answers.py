@@ -93,8 +93,8 @@ class SubscriptionAnswer(Answer):
     failing_since: datetime | None
     """Since when its receiver has only failed, and is tried now and then; else null."""
     untried: bool
-    """Whether nothing is known of its receiver: it is new, was moved or started again, and no event has come
-    since."""
+    """Whether nothing is known of its receiver: it is new, was moved or started again, and has not answered
+    since. What comes for it may wait a few seconds, reason `circuit_open`."""
     created_at: datetime
     updated_at: datetime
 
