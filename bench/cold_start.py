@@ -59,7 +59,7 @@ def starts() -> Iterator[tuple[str, Mapping[str, Path]]]:
         events = {function: Path(folder) / f"{function}.json" for function in (*FIXTURES, BARE)}
         for function, path in events.items():
             name, _ = FIXTURES.get(function, ("", None))
-            event = _event(name) if name else _message(held)
+            event = _event(name) if name else waiting_for(held)
             path.write_text(json.dumps(event))
         yield here.aws_url, events
 
@@ -81,7 +81,7 @@ def _event(name: str) -> Json:
     return dict(json.loads((ROOT / "events" / f"{name}.json").read_text()))
 
 
-def _message(held: Json) -> Json:
+def waiting_for(held: Json) -> Json:
     """A message of the RetryQueue that is due: one attempt of telling the held checkout has failed."""
     checkout = decode(held)
     assert checkout.event

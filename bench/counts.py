@@ -8,19 +8,20 @@ import json
 import os
 import sys
 import tracemalloc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.capacity import item_bytes
-from bench.cold_start import FIXTURES, check, starts
+from bench.cold_start import FIXTURES, check, starts, waiting_for
 from bench.deployed import ROOT, run_program
 from bench.figures import Task
-from bench.stub import STORE_ID, Call, heard
+from bench.stub import STORE_ID, Call, Item, heard
 from bench.world import Context, held_item, ingest_event, stream_event, world
 from functions.fanout.app import handler as fanout
 from functions.ingest.app import handler as ingest
+from functions.retry.app import handler as retry
 
 SUBSCRIBERS = 10
 WARM = 200
@@ -47,8 +48,9 @@ class Counts:
 
 
 def count() -> Counts:
-    with world({STORE_ID: SUBSCRIBERS}, held=held_item()) as here:
-        tasks = _tasks()
+    held = held_item()
+    with world({STORE_ID: SUBSCRIBERS}, held=held) as here:
+        tasks = _tasks(held)
         for task in tasks.values():
             task()  # what is remembered of the store is read here
         made = {name: _made(here.aws_url, task) for name, task in tasks.items()}
@@ -66,8 +68,8 @@ def count() -> Counts:
     return Counts(operations, numbers, with_boto3, sizes, peaks, kept)
 
 
-def _tasks() -> Mapping[str, Task]:
-    batch = stream_event({"c-new": STORE_ID})
+def _tasks(held: Item) -> Mapping[str, Task]:
+    batch, waiting = stream_event({"c-new": STORE_ID}), waiting_for(held)
     told = {
         "first snapshot": _without_contact(ingest_event("c-silent")),
         "first contact": ingest_event("c-new"),
@@ -75,7 +77,7 @@ def _tasks() -> Mapping[str, Task]:
         "purchase": _completed(ingest_event("c-held")),
     }
     tasks: dict[str, Task] = {name: lambda event=event: _taken_in(event) for name, event in told.items()}  # type: ignore[misc]
-    return tasks | {"event": lambda: _fanned_out(batch)}
+    return tasks | {"event": lambda: _done(fanout, batch), "retry": lambda: _done(retry, waiting)}
 
 
 def _taken_in(event: Mapping[str, Any]) -> None:
@@ -83,8 +85,8 @@ def _taken_in(event: Mapping[str, Any]) -> None:
     assert [one["status"] for one in json.loads(answer["body"])["results"]] == ["applied"], answer
 
 
-def _fanned_out(batch: Mapping[str, Any]) -> None:
-    assert fanout(dict(batch), Context()) == {"batchItemFailures": []}
+def _done(handler: Callable[[dict[str, Any], Any], Any], batch: Mapping[str, Any]) -> None:
+    assert handler(dict(batch), Context()) == {"batchItemFailures": []}
 
 
 def _without_contact(event: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,10 @@ SQS_REQUESTS_A_RETRY = 3
 """Sent, received, deleted, each alone."""
 RETRY_READS = 4
 """Units beside the checkout: the log's entry, the store's revision, its subscriptions, the entry again."""
-RETRY_CALLS = 3
+RETRY_WRITES = 2
+"""Of the log's entry: the claim before the attempt, and how it ended."""
+RETRY_CALLS = 5
+"""The subscriptions, the checkout, the log; and the writes."""
 
 POLLERS, POLLS_A_MINUTE = 5, 3
 """Of Lambda at an empty queue: five at once, each for 20 s; fewer only without MaximumConcurrency."""
@@ -430,11 +433,12 @@ class Spending:
     def _told(self) -> list[Line]:
         """What sending reads, writes and keeps."""
         deliveries, retries = self.deliveries, self.retries
+        written = deliveries + retries * RETRY_WRITES
         again = retries * (RETRY_READS + read_units(self.requests.item_bytes))
         kept = deliveries * (self.findings.delivery_bytes + ITEM_OVERHEAD)
         bought = self.day.times[TOLD]
         return [
-            Line(DYNAMODB, DELIVERIES, self._units(deliveries + retries, deliveries + again), sends=True),
+            Line(DYNAMODB, DELIVERIES, self._units(written, deliveries + again), sends=True),
             Line(DYNAMODB, REGISTRY, self._units(0, self.events), sends=True),
             Line(DYNAMODB, "is it bought?", self._units(0, bought)),
             Line(

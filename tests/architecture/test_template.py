@@ -13,6 +13,8 @@ from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
 from samtranslator.translator.transform import transform
 
+from checkout_recovery.delivery.retry import CLAIM
+
 ROOT = Path(__file__).parents[2]
 QUEUES = ["RetryQueue", "DeliveryDeadLetterQueue", "StreamDeadLetterQueue", "RejectedEventsQueue"]
 FUNCTIONS = [
@@ -241,6 +243,7 @@ def test_a_message_of_the_retry_queue_fails_alone_and_is_not_shown_to_two_at_onc
     assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     hidden = processed["Resources"]["RetryQueue"]["Properties"]["VisibilityTimeout"]
     assert hidden >= 6 * timeout + properties["MaximumBatchingWindowInSeconds"]
+    assert timeout <= CLAIM.total_seconds() < hidden
 
 
 # ---------------------------------------------------------------- queues and tables

@@ -123,6 +123,47 @@ def save(checkouts: CheckoutTable, checkout_id: str, kind: EventType) -> Event:
 # ---------------------------------------------------------------- before sending
 
 
+# ---------------------------------------------------------------- claims
+
+
+def entries(table: DeliveryTable) -> list[DeliveryRecord]:
+    return table.load_all([("sub_1", "dlv_1"), ("sub_1", "dlv_2")])
+
+
+def test_a_delivery_is_claimed_once(table: DeliveryTable) -> None:
+    until = NOW + timedelta(minutes=1)
+    table.record([record("dlv_1")])
+    mine = table.claim([record("dlv_1"), record("dlv_2")], NOW, until)
+    assert mine == {id_: replace(record(id_), claimed_until=until) for id_ in ("dlv_1", "dlv_2")}
+    assert sorted(entries(table), key=lambda each: each.delivery_id) == [*mine.values()]
+    assert table.claim([record("dlv_1"), record("dlv_2")], NOW, until) == {}
+    assert table.claim([*mine.values()], until - timedelta(seconds=1), until) == {}
+
+
+def test_a_claim_ends_with_its_time(table: DeliveryTable) -> None:
+    until = NOW + timedelta(minutes=1)
+    seen = table.claim([record()], NOW, until)["dlv_1"]
+    later = until + timedelta(seconds=1)
+    assert table.claim([seen], later, later + timedelta(minutes=1)).keys() == {"dlv_1"}
+
+
+def test_a_claim_ends_with_what_is_recorded(table: DeliveryTable) -> None:
+    until = NOW + timedelta(minutes=1)
+    table.claim([record()], NOW, until)
+    recorded = replace(record(), recorded_at=NOW + MS)
+    table.record([recorded])
+    assert entries(table) == [recorded]
+    assert table.claim([recorded], NOW + MS, until).keys() == {"dlv_1"}
+
+
+def test_what_has_been_recorded_since_it_was_read_is_not_claimed(table: DeliveryTable) -> None:
+    until = NOW + timedelta(minutes=1)
+    recorded = replace(record(), recorded_at=NOW + MS)
+    table.record([recorded])
+    assert table.claim([record()], NOW + MS, until) == {}
+    assert entries(table) == [recorded]
+
+
 def test_what_is_recorded_is_found_and_the_revision_comes_along(
     table: DeliveryTable, registry: RegistryTable, checkouts: CheckoutTable
 ) -> None:

@@ -27,7 +27,9 @@ from local.receiver import Receiver
 from local.retry_fixtures import SUBSCRIPTION, retry_fixtures
 from local.stream_fixtures import text_of, written
 from tests.component.delivering import (
+    MINUTE,
     STORE,
+    Killed,
     Shop,
     begun,
     bodies,
@@ -37,6 +39,7 @@ from tests.component.delivering import (
     failed,
     hooked,
     left,
+    messages_of,
     waiting_for,
 )
 
@@ -395,6 +398,159 @@ def test_messages_that_a_crash_doubled_come_together_again(shop: Shop) -> None:
     for message in shop.take():
         shop.retry(message)
     assert [message.attempts for message in shop.waiting()] == [4]
+
+
+# ---------------------------------------------------------------- two messages for one delivery
+
+BEFORE_THE_CLAIM, BEFORE_THE_ENTRY = "before-call.dynamodb.PutItem", "before-call.dynamodb.BatchWriteItem"
+BOTH = (Purpose.RETRY, Purpose.RECOVER)
+
+
+def of_purpose(checkout: Checkout, purpose: Purpose) -> RetryMessage:
+    """A message for the second attempt: the retry that waits, or what an operator asks for."""
+    return waiting_for(checkout, purpose=purpose, attempts=int(purpose is Purpose.RETRY))
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("is_logged", [True, False])
+@pytest.mark.parametrize("moment", [BEFORE_THE_CLAIM, BEFORE_THE_ENTRY])
+@pytest.mark.parametrize("second", BOTH)
+@pytest.mark.parametrize("first", BOTH)
+def test_of_two_messages_that_are_taken_up_at_once_one_makes_the_attempt(
+    shop: Shop, first: Purpose, second: Purpose, moment: str, *, is_logged: bool, status: int
+) -> None:
+    endpoint = shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    made = 0
+    if is_logged:
+        endpoint.status = 503
+        shop.fan_out(one)
+        shop.take()
+        made = 1
+    endpoint.status = status
+    met: list[RetryMessage] = []
+
+    def meet(**_: Any) -> None:
+        if not met:
+            met.append(of_purpose(one, second))
+            assert shop.retry(*met) == []
+
+    with hooked(shop.forget, moment, meet):
+        assert shop.retry(of_purpose(one, first)) == []
+    assert len(met) == 1
+    assert len(shop.receiver.arrivals) == made + 1
+    endpoint.status = 200
+    shop.deliver_all()
+    assert shop.states == {"sub_a": ("delivered", None)}
+    assert {name: len(heard) for name, heard in shop.ids_heard.items()} == {"sub_a": 1}
+
+
+def test_what_somebody_else_is_attempting_waits_without_another_purpose_or_reason(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    message = waiting_for(one, purpose=Purpose.REPLAY)
+
+    def meet(**_: Any) -> None:
+        if not shop.waiting():
+            shop.retry(message)
+
+    with hooked(shop.forget, BEFORE_THE_ENTRY, meet):
+        shop.retry(waiting_for(one))
+    (waiting,) = shop.waiting()
+    assert waiting == message.model_copy(update={"not_before": waiting.not_before})
+    assert timedelta(seconds=3) < waiting.not_before - datetime.now(UTC) <= timedelta(seconds=5)
+    shop.deliver_all()
+    assert len(shop.ids_heard["sub_a"]) == 2  # as asked, whether or not it has been delivered
+
+
+def test_what_somebody_else_is_attempting_is_not_ended(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun(at=datetime.now(UTC) - 30 * HOUR)
+    shop.save(one)
+    outdated = waiting_for(one)
+
+    def meet(**_: Any) -> None:
+        if not shop.waiting():
+            shop.retry(outdated)
+
+    with hooked(shop.forget, BEFORE_THE_ENTRY, meet):
+        shop.retry(waiting_for(one, purpose=Purpose.RECOVER))
+    shop.deliver_all()
+    assert shop.states == {"sub_a": ("delivered", None)}
+    assert bodies("DeliveryDeadLetterQueue") == []
+
+
+def test_a_delivery_whose_function_died_waits_until_its_claim_is_over(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+
+    def die(**_: Any) -> None:
+        raise Killed
+
+    with hooked(shop.forget, BEFORE_THE_ENTRY, die), pytest.raises(Killed):
+        shop.retry(waiting_for(one))
+    assert shop.retry(waiting_for(one)) == []
+    assert len(shop.receiver.arrivals) == 1
+    shop.end_claims()
+    shop.deliver_all()
+    assert shop.states == {"sub_a": ("delivered", None)}
+
+
+def test_what_was_claimed_and_not_attempted_is_nobody_s_again(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    no_time = SimpleNamespace(get_remaining_time_in_millis=lambda: 0)
+    app.handler(messages_of(waiting_for(one)), no_time)
+    for _ in range(2):  # the second time the log says already what became of it
+        (waiting,) = shop.take()
+        assert (waiting.reason, waiting.attempts) == ("deferred", 1)
+        assert shop.records["sub_a"].claimed_until is None
+        app.handler(messages_of(waiting), no_time)
+    assert shop.receiver.arrivals == []
+
+
+def test_an_old_delivery_is_not_recovered_while_fan_out_may_be_telling_a_newer_event(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    first = begun(at=datetime.now(UTC) - HOUR)
+    endpoint.status = 503
+    shop.save(first)
+    shop.fan_out(first)
+    shop.take()
+    endpoint.status = 200
+    newest = changed(first, datetime.now(UTC), name="Asha")
+    shop.save(newest)
+    with hooked(shop.forget, BEFORE_THE_ENTRY, recovers_once(shop, first)):
+        assert shop.fan_out(newest) == []
+    (waiting,) = shop.waiting()
+    assert waiting.purpose is Purpose.RECOVER
+    shop.deliver_all()
+    assert shop.ids_heard == {"sub_a": [waiting_for(newest).event_id]}
+
+
+def recovers_once(shop: Shop, checkout: Checkout) -> Callable[..., None]:
+    done: list[bool] = []
+
+    def act(**_: Any) -> None:
+        if not done:
+            done.append(True)
+            shop.retry(waiting_for(checkout, purpose=Purpose.RECOVER))
+
+    return act
+
+
+def test_a_newer_event_that_nobody_tells_is_recovered_in_the_place_of_an_older(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    first = begun(at=datetime.now(UTC) - HOUR)
+    newest = changed(first, datetime.now(UTC) - MINUTE, name="Asha")
+    shop.save(first)
+    shop.fan_out(first)
+    shop.save(newest)
+    assert shop.retry(waiting_for(first, purpose=Purpose.RECOVER)) == []
+    assert shop.ids_heard["sub_a"][1:] == [waiting_for(newest).event_id]
 
 
 # ---------------------------------------------------------------- what is no message

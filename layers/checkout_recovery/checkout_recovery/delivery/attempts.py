@@ -1,11 +1,12 @@
 """Attempts: deliveries that are due, sent now, and what follows from how each ended.
 
-    hold back ─► sign and send ─► queue what is to come later ─► record ─► circuits
+    hold back ─► claim ─► sign and send ─► queue what is to come later ─► record ─► circuits
 
 All that follows an attempt does so for each wave of them that has ended: who hangs keeps nobody else waiting.
-Fan-out's first attempts and the later ones of `retry` go the same way. An attempt that failed goes to the
-RetryQueue, a delivery that is given up to the dead-letter queue, and both before the log says so: what is
-queued and not recorded is at worst sent twice, what is recorded and not queued would be lost.
+Fan-out's first attempts and the later ones of `retry` go the same way, but for the claim: only for what was
+queued can several messages ask. An attempt that failed goes to the RetryQueue, a delivery that is given up
+to the dead-letter queue, and both before the log says so: what is queued and not recorded is at worst sent
+twice, what is recorded and not queued would be lost.
 """
 
 from collections import Counter
@@ -101,7 +102,9 @@ class Settled:
     def is_news(self) -> bool:
         """Whether the log does not say it already, or might forget it."""
         log = self.due.logged
-        if log is None or self.last is not None or self.due.expires_at - log.expires_at >= _RENEWED_AFTER:
+        if log is None or log.claimed_until or self.last:
+            return True
+        if self.due.expires_at - log.expires_at >= _RENEWED_AFTER:
             return True
         return (self.state, self.reason, self.due.made) != (log.state, log.reason, log.attempts)
 
@@ -147,7 +150,11 @@ class Attempts:
         self._random = random
 
     def __call__(
-        self, dues: Sequence[Due], open_circuits: Mapping[str, Circuit], budget_seconds: float
+        self,
+        dues: Sequence[Due],
+        open_circuits: Mapping[str, Circuit],
+        budget_seconds: float,
+        claim: Callable[[Sequence[Due]], Iterable[Due]] | None = None,
     ) -> frozenset[str]:
         """Makes an attempt of each delivery, or says when the next is made.
 
@@ -155,6 +162,7 @@ class Attempts:
             dues: each delivery once.
             open_circuits: of their subscriptions.
             budget_seconds: how long sending may take; what is not sent by then goes to the queue.
+            claim: returns those that are to be made here after all; what becomes of the others is its own.
 
         Returns:
             The ids of the deliveries that nothing is known of: they have to come again.
@@ -168,6 +176,10 @@ class Attempts:
         posts, unsigned = self._posts(able, bodies)
         settled += unsigned
         by_id = {due.delivery.delivery_id: due for due in able}
+        if claim:
+            claimed = claim([by_id[post.delivery_id] for post in posts])
+            by_id = {due.delivery.delivery_id: due for due in claimed}
+            posts = [post for post in posts if post.delivery_id in by_id]
         unknown = {due.delivery.delivery_id for due in dues if due.delivery.event.id in broken}
         with closing(self._sender.waves(posts, budget_seconds)) as waves:
             for wave in waves:
@@ -327,7 +339,7 @@ class Attempts:
             Unavailable: the log is throttled or down.
         """
         now = self._now()
-        self._deliveries.record([_entry(one, now) for one in settled if one.is_news])
+        self._deliveries.record([entry(one, now) for one in settled if one.is_news])
         _log_failures(settled)
         _count(settled, now)
 
@@ -386,7 +398,8 @@ def _message(one: Settled, not_before: datetime) -> RetryMessage:
     )
 
 
-def _entry(one: Settled, now: datetime) -> DeliveryRecord:
+def entry(one: Settled, now: datetime) -> DeliveryRecord:
+    """What the log says of a delivery that stands so."""
     due, delivery = one.due, one.due.delivery
     history = (*due.history, one.last) if one.last else due.history
     last = history[-1] if history else None

@@ -1,6 +1,6 @@
 """Retry: deliveries whose time has come are made, if they still matter.
 
-    hop ─► look up ─► judge (see `relevance`) ─► spare the shopper ─► attempt (see `attempts`)
+    hop ─► look up ─► judge (see `relevance`) ─► spare the shopper ─► claim ─► attempt (see `attempts`)
 
 A message holds ids only. The checkout is read when its delivery is due, so what is sent is what stands, and
 whatever stopped mattering meanwhile ends here. An abandonment is held against the shopper's records once
@@ -8,12 +8,13 @@ more: who has bought, or was told of another checkout since, is not messaged lat
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from checkout_recovery.checkout.lifecycle import Checkout, Suppression
-from checkout_recovery.delivery.attempts import Attempts, Due, count_deliveries
+from checkout_recovery.delivery.attempts import Attempts, Due, Settled, count_deliveries, entry
 from checkout_recovery.delivery.plan import Delivery, plan
 from checkout_recovery.delivery.relevance import NEWER_EVENT, TOO_OLD, Later, relevance
 from checkout_recovery.delivery.retry_policy import Ended, expires_at
@@ -30,9 +31,14 @@ _EARLY = timedelta(seconds=2)
 """So much before its time a message counts as due: it is not worth another hop."""
 _PLANNED_WITHIN = timedelta(minutes=5)
 """So long fan-out may take to get to an event; what has no entry in the log by then was never planned."""
+_BEING_SENT_WITHIN = timedelta(seconds=30)
+"""So long a new event is left to fan-out before an operator's recovery of an older one tells it."""
 _UNTIL_RECORDED = timedelta(seconds=5)
-"""So long what was queued unattempted waits, once, for its entry in the log: fan-out writes it after that."""
+"""So long a delivery waits that somebody else may be about to record: who claimed it; or, once, fan-out,
+which queues what it does not attempt before it writes the log."""
 _UNRECORDED = "unrecorded"
+CLAIM = timedelta(seconds=60)
+"""No attempt lasts longer: by then Lambda has ended its function."""
 _MILLISECOND = timedelta(milliseconds=1)
 """How exactly an event's time is known to who has only its delivery's id."""
 _REPLAYED = "replayed"
@@ -139,9 +145,35 @@ class Retry:
         circuits: dict[str, Circuit] = {}
         for store in registered.values():
             circuits |= store.circuits
-        refused = self._attempts(list(dues.values()), circuits, budget_seconds) if dues else frozenset()
-        again |= {record_id for delivery_id in refused for record_id in owners[delivery_id]}
-        return again, [later for one in judged if (later := _waiting_on(one))]
+        taken: set[str] = set()
+        claim = partial(self._claim, taken)
+        if dues:
+            refused = self._attempts(list(dues.values()), circuits, budget_seconds, claim)
+            again |= {record_id for delivery_id in refused for record_id in owners[delivery_id]}
+        return again, [later for one in judged if (later := self._waiting_on(one, taken))]
+
+    def _claim(self, taken: set[str], dues: Sequence[Due]) -> list[Due]:
+        """Returns those that are ours to make now; adds to `taken` those that somebody else is making."""
+        now = self._now()
+        entries = [due.logged or entry(Settled(due, State.PENDING, _UNRECORDED), now) for due in dues]
+        claimed = self._deliveries.claim(entries, now, now + CLAIM)
+        taken.update(each.delivery_id for each in entries if each.delivery_id not in claimed)
+        return [
+            replace(due, logged=claimed[due.delivery.delivery_id])
+            for due in dues
+            if due.delivery.delivery_id in claimed
+        ]
+
+    def _waiting_on(self, one: _Judged, taken: Collection[str]) -> Waiting | None:
+        """The message of what has to wait on."""
+        match one.verdict:
+            case Later(not_before, reason):
+                changes = {"not_before": not_before, "reason": reason}
+            case Delivery(delivery_id=id_) if id_ in taken:
+                changes = {"not_before": self._now() + _UNTIL_RECORDED}
+            case _:
+                return None
+        return replace(one.waiting, message=one.waiting.message.model_copy(update=changes))
 
     def _judge(
         self, ready: Sequence[Waiting], registered: Mapping[str, Subscriptions], now: datetime
@@ -256,6 +288,9 @@ def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord], now: datet
     """None where nothing is left to do: a message may come twice, or after somebody else has done it."""
     message = one.waiting.message
     own = records.get(message.delivery_id)
+    newest = records.get(one.verdict.delivery_id) if isinstance(one.verdict, Delivery) else own
+    if any(each and each.claimed_until and each.claimed_until > now for each in (own, newest)):
+        return replace(one, verdict=Later(now + _UNTIL_RECORDED, message.reason))
     if message.purpose is Purpose.RETRY:
         if own is None and not message.attempts and message.reason != _UNRECORDED:
             return replace(one, verdict=Later(now + _UNTIL_RECORDED, _UNRECORDED))
@@ -264,9 +299,11 @@ def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord], now: datet
         is_open = is_last and (own is None or own.state is State.PENDING)
         return _unless_untold(one, records, now) if is_open else None
     if message.purpose is Purpose.RECOVER and isinstance(one.verdict, Delivery):
-        newest = records.get(one.verdict.delivery_id)
         if newest and newest.state is State.DELIVERED:
             return None if newest == own else replace(one, verdict=_OVERTAKEN)
+        left_to_fan_out = one.verdict.event.time + _BEING_SENT_WITHIN
+        if newest is None and own and now < left_to_fan_out:
+            return replace(one, verdict=Later(left_to_fan_out, message.reason))
     return one
 
 
@@ -297,13 +334,6 @@ def _spared(one: _Judged, shoppers: Mapping[tuple[str, str], Known]) -> _Judged:
     if shopper.told_at and shopper.told_at - verdict.event.time >= _MILLISECOND:
         return replace(one, verdict=Ended(State.SUPPRESSED, Suppression.COOLDOWN))
     return one
-
-
-def _waiting_on(one: _Judged) -> Waiting | None:
-    if not isinstance(one.verdict, Later):
-        return None
-    changes = {"not_before": one.verdict.not_before, "reason": one.verdict.reason}
-    return replace(one.waiting, message=one.waiting.message.model_copy(update=changes))
 
 
 def _first_record(message: RetryMessage, now: datetime, expires_at: datetime) -> DeliveryRecord:

@@ -62,7 +62,7 @@ def read_batch(
             sleep(0.05 * 2**round_)
         raise Unavailable("A table is throttled.")
 
-    for found in _of_each(read, _chunks(keys, KEYS_A_READ)):
+    for found in of_each(read, _chunks(keys, KEYS_A_READ)):
         yield from found
 
 
@@ -111,12 +111,13 @@ def _write(
             sleep(0.05 * 2**round_)
         raise Unavailable("A table is throttled.")
 
-    _of_each(write, _chunks(requests, _ITEMS_A_WRITE))
+    of_each(write, _chunks(requests, _ITEMS_A_WRITE))
 
 
-def _of_each(call: Callable[[list[_Value]], _Answer], chunks: Iterator[list[_Value]]) -> list[_Answer]:
-    """Makes a call of each chunk; where one fails, the others are made all the same."""
-    first, second = next(chunks, None), next(chunks, None)
+def of_each(call: Callable[[_Value], _Answer], values: Iterable[_Value]) -> list[_Answer]:
+    """Makes a call of each value, several at once; where one fails, the others are made all the same."""
+    rest = iter(values)
+    first, second = next(rest, None), next(rest, None)
     if first is None:
         return []
     if second is None:
@@ -124,7 +125,7 @@ def _of_each(call: Callable[[list[_Value]], _Answer], chunks: Iterator[list[_Val
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - few have so much to read or write
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        made = [pool.submit(call, chunk) for chunk in (first, second, *chunks)]
+        made = [pool.submit(call, value) for value in (first, second, *rest)]
     return [one.result() for one in made]
 
 

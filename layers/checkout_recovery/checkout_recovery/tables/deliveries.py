@@ -4,12 +4,14 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from checkout_recovery.tables.batch import read_batch, write_batch
+from botocore.exceptions import ClientError
+
+from checkout_recovery.tables.batch import of_each, read_batch, write_batch
 from checkout_recovery.tables.driver import driver_errors
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ class DeliveryRecord:
     """The last attempts, newest last: `MAX_HISTORY` at most."""
     recorded_at: datetime
     expires_at: datetime
+    claimed_until: datetime | None = None
+    """Until when somebody may be making an attempt; what is recorded afterwards ends it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +269,45 @@ class DeliveryTable:
         """
         write_batch(self._client, self.table_name, map(_encode, records), self._sleep)
 
+    def claim(
+        self, records: Sequence[DeliveryRecord], now: datetime, until: datetime
+    ) -> dict[str, DeliveryRecord]:
+        """Claims deliveries for an attempt, so that of several who would make it one does.
+
+        Args:
+            records: the entries as they were read, or are to begin where there was none.
+            now: UTC; a claim that ended before it is over.
+            until: when these end, in whole seconds.
+
+        Returns:
+            The claimed entries by delivery id; the others have changed since, or are somebody else's.
+
+        Raises:
+            Unavailable: DynamoDB is throttled or down; some may be claimed.
+        """
+        claims = [replace(record, claimed_until=until) for record in records]
+        won = of_each(lambda claim: self._claim(claim, now), claims)
+        return {claim.delivery_id: claim for claim, is_won in zip(claims, won, strict=True) if is_won}
+
+    def _claim(self, claim: DeliveryRecord, now: datetime) -> bool:
+        try:
+            with driver_errors():
+                self._client.put_item(
+                    TableName=self.table_name,
+                    Item=_encode(claim),
+                    ConditionExpression="attribute_not_exists(delivery_id) OR (recorded_at = :seen AND "
+                    "(attribute_not_exists(claimed_until) OR claimed_until < :now))",
+                    ExpressionAttributeValues={
+                        ":seen": {"S": claim.recorded_at.isoformat()},
+                        ":now": {"N": str(int(now.timestamp()))},
+                    },
+                )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
 
 def least_id(moment: datetime) -> str:
     """No id of an event of this millisecond, or of a later one, is less."""
@@ -326,6 +369,8 @@ def _encode(record: DeliveryRecord) -> dict[str, Any]:
         item["latency_ms"] = {"N": str(record.latency_ms)}
     if record.history:
         item["history"] = {"S": _encode_history(record.history[-MAX_HISTORY:])}
+    if record.claimed_until is not None:
+        item["claimed_until"] = {"N": str(int(record.claimed_until.timestamp()))}
     return item
 
 
@@ -357,4 +402,7 @@ def _decode(item: Mapping[str, Any]) -> DeliveryRecord:
         history=_decode_history(item["history"]["S"]) if "history" in item else (),
         recorded_at=datetime.fromisoformat(item["recorded_at"]["S"]),
         expires_at=datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC),
+        claimed_until=datetime.fromtimestamp(int(item["claimed_until"]["N"]), UTC)
+        if "claimed_until" in item
+        else None,
     )
