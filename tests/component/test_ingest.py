@@ -373,6 +373,14 @@ def test_a_repeated_request_is_a_duplicate_and_writes_nothing(handle: Handle, ev
     assert again == [{"status": "duplicate", "checkout_id": "abc123xyz", "sequence": 1}]
 
 
+def test_a_repeated_event_id_with_other_content_is_applied(handle: Handle, event: Any) -> None:
+    handle(event("ingest-flexype-2026-05"))
+    changed = event("ingest-flexype-2026-05")
+    body = body_of(changed)
+    changed["body"] = json.dumps(body | {"payload": body["payload"] | {"session_state": "PAYMENT_INITIATED"}})
+    assert results(handle(changed)) == [{"status": "applied", "checkout_id": "abc123xyz", "sequence": 2}]
+
+
 def test_a_late_snapshot_that_tells_nothing_new_is_stale(handle: Handle, event: Any) -> None:
     handle(event("ingest-flexype-2026-05"))
     late = event("ingest-flexype-2026-05")

@@ -193,6 +193,11 @@ def test_our_own_order_takes_or_refuses_anything(data: st.DataObject) -> None:
         assert order.told_of("abc").digest()
 
 
+def without_its_bytes(told: Snapshot | Order) -> Snapshot | Order:
+    """A telling but for the digest of the bytes that told it, which are not written with it."""
+    return told.model_copy(update={"told_by": None}) if isinstance(told, Snapshot) else told
+
+
 @every_reader
 @given(data=st.data())
 @settings(max_examples=30, deadline=None)
@@ -202,7 +207,7 @@ def test_what_is_told_can_be_written_and_read_again(name: str, data: st.DataObje
         notice = read(dumps(data.draw(bodies(sample))).encode())
     except MalformedRequest:
         return
-    for told in tellings_in(notice):
+    for told in map(without_its_bytes, tellings_in(notice)):
         again = type(told).model_validate_json(told.model_dump_json(exclude_defaults=True))
         assert again == told
         assert dumps(again.details.extra) == dumps(told.details.extra)

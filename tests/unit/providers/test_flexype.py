@@ -215,6 +215,12 @@ class TestWhichEvent:
         )
         assert snapshot.details.extra == {"envelope": {"event_id": blank}}
 
+    @pytest.mark.parametrize("body", [FLEXYPE_2025_09, FLEXYPE_2026_05])
+    def test_its_bytes_tell_it_from_another_of_the_same_id(self, body: dict[str, Any]) -> None:
+        first, again = (snapshot_of(fixture("event", body, x_event_id="evt_1")) for _ in range(2))
+        other = snapshot_of(fixture("event", body | {"odd": 1}, x_event_id="evt_1"))
+        assert first.digest() == again.digest() != other.digest()
+
     def test_without_the_header_the_body_tells(self) -> None:
         assert snapshot_of(fixture("event", FLEXYPE_2026_05, x_event_id="")).event_id == "evt_123456789"
         assert snapshot_of(fixture("event", FLEXYPE_2025_09, x_event_id="")).event_id == "wh_123"

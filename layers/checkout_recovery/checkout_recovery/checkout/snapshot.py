@@ -190,7 +190,7 @@ NOTHING = Details()
 class Snapshot(BaseModel):
     """One telling of one checkout.
 
-    Two snapshots with equal `digest` say the same.
+    Two snapshots of a checkout with equal `digest` say the same.
     """
 
     model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
@@ -209,13 +209,17 @@ class Snapshot(BaseModel):
     discarded: bool = Field(default=False, exclude_if=not_)
     """The provider has deleted the checkout: there is nothing left to come back to."""
     details: Details = Field(default_factory=lambda: NOTHING)
+    told_by: str | None = Field(default=None, exclude=True)
+    """The digest of the bytes that told it, where they told nothing else and all that was told is in them."""
 
     def digest(self) -> str:
-        """Tells content apart: 12 hex digits over everything but the event's id.
+        """Tells content apart: `told_by`, or else 12 hex digits over everything but the event's id.
 
         Every default of a part is None or is left out by its field's `exclude_if`. That is what
         `exclude_defaults` would leave out too, but comparing each amount with None costs more than writing
         it. The serializer gives the bytes that `model_dump_json` would make text of.
         """
+        if self.told_by:
+            return self.told_by
         content = self.__pydantic_serializer__.to_json(self, exclude={"event_id"}, exclude_none=True)
         return blake2b(content, digest_size=6).hexdigest()

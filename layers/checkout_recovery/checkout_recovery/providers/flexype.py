@@ -78,28 +78,28 @@ def read(request: Request) -> Notice:
     version = request.header("x-webhook-version") or ""
     if version not in _READERS:
         raise refusal("X-Webhook-Version", f"must be one of {', '.join(_READERS)}")
-    return _READERS[version](Fields.of_body(request.body), request.header("x-event-id"))
+    return _READERS[version](request, Fields.of_body(request.body))
 
 
-def _read_2025_09(body: Fields, event_id: str | None) -> Notice:
+def _read_2025_09(request: Request, body: Fields) -> Notice:
     shop = body.all(_SHOP_2025_09)
-    event_id = _event_id(body, "webhook_id", event_id)
+    event_id = _event_id(request, body, "webhook_id")
     cart = _cart(body)
-    return _notice(_snapshot(body, "checkout_url", shop, cart, event_id))
+    return _notice(_snapshot(request, body, "checkout_url", shop, cart, event_id))
 
 
-def _read_2026_05(body: Fields, event_id: str | None) -> Notice:
+def _read_2026_05(request: Request, body: Fields) -> Notice:
     if body.text("event_type") != EVENT_TYPE:
         raise refusal("event_type", f"must be {EVENT_TYPE}")
     payload = body.object("payload")
     if payload.says_nothing:
         raise refusal("payload", "must be an object with members")
     shop = body.object("store").part(_SHOP)
-    event_id = _event_id(body, "event_id", event_id)
+    event_id = _event_id(request, body, "event_id")
     event_time = body.time("event_time")
     payload.keep(_free_name(payload, "envelope"), body)
     cart = _cart(payload, adds_up=True)
-    return _notice(_snapshot(payload, "payload.checkout_url", shop, cart, event_id, event_time))
+    return _notice(_snapshot(request, payload, "payload.checkout_url", shop, cart, event_id, event_time))
 
 
 _READERS = {"2025-09": _read_2025_09, "2026-05": _read_2026_05}
@@ -110,6 +110,7 @@ def _notice(snapshot: Snapshot) -> Notice:
 
 
 def _snapshot(
+    request: Request,
     payload: Fields,
     url_field: str,
     shop: Told | None,
@@ -141,16 +142,17 @@ def _snapshot(
             "event_time": event_time,
             "completed": told.get("stage", "").strip().upper() == COMPLETED,
             "details": told,
+            "told_by": request.digest(),
         }
     )
 
 
-def _event_id(body: Fields, name: str, header: str | None) -> str | None:
+def _event_id(request: Request, body: Fields, name: str) -> str | None:
     """The header is the event's id in both versions, so it wins; a body that disagrees keeps its own.
 
     2025-09 has none in its body but ``webhook_id``, which FlexyPe describes as the event's.
     """
-    told = body.identifier(name)
+    header, told = request.header("x-event-id"), body.identifier(name)
     if header and told != header:
         body.put_back(name)
     return header or told
