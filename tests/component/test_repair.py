@@ -416,6 +416,7 @@ def test_a_replay_is_queued_with_the_ids_of_the_log(
     assert (answer.status, answer.body) == (202, {"delivery_id": replayed})
     ((message, delay),) = sent
     assert (message.purpose, message.attempts, message.reason) == (Purpose.REPLAY, 0, "replay")
+    assert message.asked_at == message.not_before
     assert (message.delivery_id, message.checkout_id) == (replayed, "gid://shop/Cart/50% café")
     assert message.event_time == NOW + timedelta(seconds=7)
     assert delay == 0

@@ -446,11 +446,15 @@ def test_of_two_messages_that_are_taken_up_at_once_one_makes_the_attempt(
     assert {name: len(heard) for name, heard in shop.ids_heard.items()} == {"sub_a": 1}
 
 
-def test_what_somebody_else_is_attempting_waits_without_another_purpose_or_reason(shop: Shop) -> None:
+@pytest.mark.parametrize(("asked", "heard"), [(-MINUTE, 1), (MINUTE, 2)])
+def test_what_somebody_else_is_attempting_waits_as_it_was_asked_for(
+    shop: Shop, asked: timedelta, heard: int
+) -> None:
+    """A replay that was asked for before that attempt is done by it."""
     shop.subscribe("sub_a")
     one = begun()
     shop.save(one)
-    message = waiting_for(one, purpose=Purpose.REPLAY)
+    message = waiting_for(one, purpose=Purpose.REPLAY, asked_at=datetime.now(UTC) + asked)
 
     def meet(**_: Any) -> None:
         if not shop.waiting():
@@ -462,7 +466,7 @@ def test_what_somebody_else_is_attempting_waits_without_another_purpose_or_reaso
     assert waiting == message.model_copy(update={"not_before": waiting.not_before})
     assert timedelta(seconds=3) < waiting.not_before - datetime.now(UTC) <= timedelta(seconds=5)
     shop.deliver_all()
-    assert len(shop.ids_heard["sub_a"]) == 2  # as asked, whether or not it has been delivered
+    assert len(shop.ids_heard["sub_a"]) == heard
 
 
 def test_what_somebody_else_is_attempting_is_not_ended(shop: Shop) -> None:
@@ -676,6 +680,18 @@ def test_a_message_that_waited_before_a_replay_ends_when_its_turn_comes(shop: Sh
     assert shop.ids_heard == {}
     shop.retry(after)
     assert len(shop.ids_heard["sub_a"]) == 1
+
+
+def test_a_replay_that_comes_again_after_it_was_made_is_not_made_again(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    first = begun()
+    newest = changed(first, datetime.now(UTC), name="Asha")
+    shop.save(first)
+    shop.fan_out(first)
+    shop.save(newest)
+    for _ in range(3):
+        shop.retry(waiting_for(first, purpose=Purpose.REPLAY, asked_at=shop.started))
+    assert shop.ids_heard["sub_a"][1:] == [waiting_for(newest).event_id]
 
 
 def test_what_is_recovered_twice_is_sent_once(shop: Shop) -> None:

@@ -51,9 +51,9 @@ class Purpose(StrEnum):
     RETRY = "retry"
     """An attempt failed, or could not be made: the same event is tried again while it matters."""
     REPLAY = "replay"
-    """An operator wants the checkout sent as it stands, whether or not it has been delivered."""
+    """An operator wants the checkout sent as it stands, whether or not it had been delivered."""
     RECOVER = "recover"
-    """As a replay, unless the checkout's newest event has been delivered."""
+    """As a replay, unless the checkout's newest event has been delivered at any time."""
 
 
 def _checkout_key(value: str) -> str:

@@ -298,13 +298,22 @@ def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord], now: datet
         is_last = own is None or message.earlier + message.attempts >= own.attempts
         is_open = is_last and (own is None or own.state is State.PENDING)
         return _unless_untold(one, records, now) if is_open else None
-    if message.purpose is Purpose.RECOVER and isinstance(one.verdict, Delivery):
-        if newest and newest.state is State.DELIVERED:
+    if isinstance(one.verdict, Delivery):
+        if newest and _is_done(newest, message):
             return None if newest == own else replace(one, verdict=_OVERTAKEN)
         left_to_fan_out = one.verdict.event.time + _BEING_SENT_WITHIN
-        if newest is None and own and now < left_to_fan_out:
+        if message.purpose is Purpose.RECOVER and newest is None and own and now < left_to_fan_out:
             return replace(one, verdict=Later(left_to_fan_out, message.reason))
     return one
+
+
+def _is_done(record: DeliveryRecord, message: RetryMessage) -> bool:
+    """Whether what an operator wants has been delivered: ever, or, for a replay, since it was asked for."""
+    if record.state is not State.DELIVERED:
+        return False
+    if message.purpose is Purpose.RECOVER:
+        return True
+    return bool(message.asked_at and record.history and record.history[-1].at >= message.asked_at)
 
 
 def _unless_untold(one: _Judged, records: Mapping[str, DeliveryRecord], now: datetime) -> _Judged:
