@@ -21,13 +21,11 @@ from checkout_recovery.checkout.lifecycle import Checkout, Policy
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.shopper import UNKNOWN, Purchase
 from checkout_recovery.checkout.snapshot import Details, Snapshot
-from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.delivery.plan import delivery_id
 from checkout_recovery.queues import Purpose, RetryMessage
 from checkout_recovery.secrets import Secret, subscription_secret
 from checkout_recovery.signing import new_webhook_key
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.checkouts import encode
 from checkout_recovery.tables.deliveries import DeliveryRecord
 from functions.fanout import app as fanout
@@ -35,6 +33,7 @@ from functions.retry import app as retry
 from local.receiver import Endpoint, Receiver
 from local.stream_fixtures import DUE_SHARDS, record
 from tests.component.subscribing import subscribe_known
+from tests.subscriptions import subscription
 
 STORE = "my-store"
 ACCOUNT = "123456789012"
@@ -81,20 +80,9 @@ class Shop:
     ) -> str:
         """Makes a subscription of a receiver elsewhere; returns its key."""
         key = new_webhook_key()
-        rules = {"events": CONTRACTS[topic, version].events} | rules
-        subscription = Subscription(
-            subscription_id=name,
-            store_id=STORE,
-            topic=topic,
-            version=version,
-            callback_url=f"{url}/{name}",
-            key_version=1,
-            created_at=self.started,
-            updated_at=self.started,
-            **rules,
-        )
+        made = subscription(name, topic, version, store_id=STORE, callback_url=f"{url}/{name}", **rules)
         wiring.secrets().put(subscription_secret(STORE, name), Secret((key,), version=1))
-        subscribe_known(wiring.registry(), subscription)
+        subscribe_known(wiring.registry(), made)
         return key
 
     def save(self, *checkouts: Checkout) -> None:

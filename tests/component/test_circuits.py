@@ -8,27 +8,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 
-from checkout_recovery.checkout.event import EventType
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.registry import RegistryTable
 from tests.component.subscribing import subscribe_known
+from tests.subscriptions import subscription
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
 OPENED = Circuit.opened("my-store", "sub_1", NOW)
 DUE = OPENED.probe_at
-SUBSCRIPTION = Subscription(
-    subscription_id="sub_1",
-    store_id="my-store",
-    topic="checkout",
-    version="2026-11",
-    callback_url="https://receiver.example.com/",
-    events=tuple(EventType),
-    key_version=1,
-    created_at=NOW,
-    updated_at=NOW,
-)
+SUBSCRIPTION = subscription(created_at=NOW, updated_at=NOW)
 UNTRIED = Circuit.untried("my-store", "sub_1", NOW + timedelta(hours=1))
 
 

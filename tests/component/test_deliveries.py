@@ -14,7 +14,6 @@ from checkout_recovery.delivery.look_up import LookUp
 from checkout_recovery.delivery.plan import delivery_id
 from checkout_recovery.errors import NotFound, Unavailable
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.checkouts import CheckoutTable
 from checkout_recovery.tables.deliveries import (
     DELIVERY_ID,
@@ -27,6 +26,7 @@ from checkout_recovery.tables.deliveries import (
     least_id,
 )
 from checkout_recovery.tables.registry import RegistryTable
+from tests.subscriptions import subscription
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
@@ -96,20 +96,6 @@ def suppressed(id_: str, reason: Suppression) -> DeliveryRecord:
 
 def event(kind: EventType = EventType.CREATED, time: datetime = NOW) -> Event:
     return Event(id=f"evt_{kind}_{time.isoformat()}", type=kind, time=time)
-
-
-def subscription(subscription_id: str = "sub_1") -> Subscription:
-    return Subscription(
-        subscription_id=subscription_id,
-        store_id="my-store",
-        topic="checkout",
-        version="2026-11",
-        callback_url="https://receiver.example.com/",
-        events=tuple(EventType),
-        key_version=1,
-        created_at=NOW,
-        updated_at=NOW,
-    )
 
 
 def save(checkouts: CheckoutTable, checkout_id: str, kind: EventType) -> Event:

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from functions.fanout import app
 from local.receiver import Receiver
 from local.stream_fixtures import stream_fixtures, text_of
 from tests.component.subscribing import subscribe_known
+from tests.subscriptions import subscription
 
 NOW = datetime(2026, 5, 7, 10, tzinfo=UTC)
 EVENTS = Path(__file__).parents[2] / "events"
@@ -59,21 +61,10 @@ def subscribe(aws: None, environment: pytest.MonkeyPatch, receiver: Receiver) ->
     ) -> Subscription:
         key = new_webhook_key()
         receiver.trust(f"/{name}", key)
-        subscription = Subscription(
-            subscription_id=name,
-            store_id="my-store",
-            topic=topic,
-            version=version,
-            callback_url=url or f"{receiver.url}/{name}",
-            events=CONTRACTS[topic, version].events,
-            key_version=1,
-            created_at=NOW,
-            updated_at=NOW,
-            **rules,
-        )
+        made = subscription(name, topic, version, callback_url=url or f"{receiver.url}/{name}", **rules)
         wiring.secrets().put(subscription_secret("my-store", name), Secret((key,), version=1))
-        subscribe_known(wiring.registry(), subscription)
-        return subscription
+        subscribe_known(wiring.registry(), made)
+        return made
 
     return make
 
@@ -235,8 +226,7 @@ def test_a_rotated_key_signs_the_next_event(
     handle(event("fanout-created"))
     key = new_webhook_key()
     wiring.secrets().put(subscription_secret("my-store", "sub_a"), Secret((key,), version=2))
-    after = Subscription(**{name: getattr(before, name) for name in before.__slots__} | {"key_version": 2})
-    wiring.registry().update_subscription(before, after)
+    wiring.registry().update_subscription(before, replace(before, key_version=2))
     receiver.trust("/sub_a", key)
     handle(event("fanout-abandoned"))
     assert [arrival.problem for arrival in receiver.arrivals] == [None, None]

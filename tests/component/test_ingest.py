@@ -22,7 +22,7 @@ from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.providers.provider import Request
 from checkout_recovery.secrets import Secret, Secrets, provider_secret
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import ConsentRule, Subscription
+from checkout_recovery.subscriptions.subscription import ConsentRule
 from checkout_recovery.subscriptions.version import next_version
 from checkout_recovery.sweep import Sweep
 from functions.ingest import app
@@ -42,6 +42,7 @@ from local.fixtures import (
     shopify,
 )
 from local.samples import FLEXYPE_2025_09, FLEXYPE_2026_05
+from tests.subscriptions import subscription
 
 NOW = datetime(2026, 5, 7, 10, tzinfo=UTC)
 MAX_BODY = 256 * 1024
@@ -129,22 +130,9 @@ def shop(handle: Handle) -> Shop:
     return Shop(handle)
 
 
-def subscribe(events: tuple[EventType, ...] = tuple(EventType), **rules: Any) -> None:
+def subscribe(**rules: Any) -> None:
     """Gives the store a receiver of its abandonments."""
-    wiring.registry().create_subscription(
-        Subscription(
-            subscription_id="sub_1",
-            store_id=STORE_ID,
-            topic="checkout",
-            version="2026-11",
-            callback_url="https://receiver.example.com/hook",
-            events=events,
-            key_version=1,
-            created_at=NOW,
-            updated_at=NOW,
-            **rules,
-        )
-    )
+    wiring.registry().create_subscription(subscription(store_id=STORE_ID, **rules))
 
 
 class Outage:

@@ -21,7 +21,6 @@ from mypy_boto3_ssm import SSMClient
 from standardwebhooks import Webhook
 
 from checkout_recovery import wiring
-from checkout_recovery.checkout.event import EventType
 from checkout_recovery.errors import Conflict, Unavailable
 from checkout_recovery.secrets import Secret, Secrets, subscription_secret
 from checkout_recovery.signing import new_webhook_key, sign_standard
@@ -32,6 +31,7 @@ from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.overlaps import Overlaps
 from checkout_recovery.tables.registry import RegistryTable
 from functions.manage.app import handler as manage
+from tests.subscriptions import subscription
 
 STORE = "my-store"
 SUBSCRIPTION = "sub_01KQZK0S0G0000000000000000"
@@ -110,17 +110,7 @@ class Stack:
         )
         self.held.put(NAME, Secret((key,), 1, headers={"X-Api-Key": "value"}))
         self.registry.create_subscription(
-            Subscription(
-                subscription_id=SUBSCRIPTION,
-                store_id=STORE,
-                topic="checkout",
-                version="2026-11",
-                callback_url="https://receiver.example.com/h",
-                events=tuple(EventType),
-                key_version=1,
-                created_at=START,
-                updated_at=START,
-            )
+            subscription(SUBSCRIPTION, store_id=STORE, created_at=START, updated_at=START)
         )
         self.receiver.given.append((key, START))
         return self
@@ -459,16 +449,7 @@ def test_the_schedule_removes_what_has_ended(
             updated_at=now,
         )
     )
-    known: dict[str, Any] = {"store_id": STORE, "topic": "checkout", "version": "2026-11", "key_version": 1}
-    before = Subscription(
-        subscription_id=SUBSCRIPTION,
-        callback_url="https://receiver.example.com/h",
-        events=tuple(EventType),
-        created_at=now - HOUR,
-        updated_at=now - HOUR,
-        **known,
-    )
-    wiring.registry().create_subscription(before)
+    wiring.registry().create_subscription(subscription(SUBSCRIPTION, store_id=STORE))
     keeper = SubscriptionKeeper(
         wiring.registry(), wiring.secrets(), wiring.notifications, lambda: now - HOUR, local_targets=False
     )

@@ -36,6 +36,7 @@ from checkout_recovery.tables.turns import Turns
 from functions.manage.app import handler
 from tests.component.delivering import notices
 from tests.component.subscribing import subscribe_known
+from tests.subscriptions import subscription as make_subscription
 
 NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
 SUBSCRIPTION_ID = "sub_01KQZK0S0G0000000000000000"
@@ -128,22 +129,11 @@ def subscription(store: Store) -> Subscription:
 
 
 def subscribed(url: str, **fields: Any) -> Subscription:
-    known: dict[str, Any] = {
-        "subscription_id": SUBSCRIPTION_ID,
-        "store_id": "my-store",
-        "topic": "checkout",
-        "version": "2026-11",
-        "callback_url": url,
-        "events": tuple(EventType),
-        "key_version": 1,
-        "created_at": NOW,
-        "updated_at": NOW,
-    }
-    subscription = Subscription(**known | fields)
+    made = make_subscription(SUBSCRIPTION_ID, callback_url=url, **fields)
     name = subscription_secret("my-store", SUBSCRIPTION_ID)
     wiring.secrets().put(name, Secret((KEY,), 1, headers={"X-Api-Key": "header-secret"}))
-    subscribe_known(wiring.registry(), subscription)
-    return subscription
+    subscribe_known(wiring.registry(), made)
+    return made
 
 
 def kept(checkout: Checkout | Unchanged) -> Checkout:

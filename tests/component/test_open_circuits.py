@@ -10,12 +10,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from checkout_recovery import wiring
-from checkout_recovery.checkout.event import EventType
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
 from functions.sweep import app
 from tests.component.subscribing import subscribe_known
+from tests.subscriptions import subscription
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 SCHEDULED: dict[str, Any] = {"source": "aws.events"}
@@ -25,20 +24,6 @@ SWEPT = {"found": {}, "failed": 0, "finished": True}
 
 def context(milliseconds: int = 60_000) -> SimpleNamespace:
     return SimpleNamespace(invoked_function_arn="arn", get_remaining_time_in_millis=lambda: milliseconds)
-
-
-def subscription(subscription_id: str) -> Subscription:
-    return Subscription(
-        subscription_id=subscription_id,
-        store_id="my-store",
-        topic="checkout",
-        version="2026-11",
-        callback_url="https://receiver.example.com/h",
-        events=(EventType.CREATED,),
-        key_version=1,
-        created_at=NOW,
-        updated_at=NOW,
-    )
 
 
 def open_circuits(*subscription_ids: str) -> None:

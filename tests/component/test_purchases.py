@@ -19,7 +19,6 @@ import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 
 from checkout_recovery.abandonment import Abandonments
-from checkout_recovery.checkout.event import EventType
 from checkout_recovery.checkout.lifecycle import Checkout, Status, Suppression
 from checkout_recovery.checkout.phone import Phone
 from checkout_recovery.checkout.snapshot import Details
@@ -31,13 +30,13 @@ from checkout_recovery.queues import RejectedEvents
 from checkout_recovery.secrets import Secrets
 from checkout_recovery.subscriptions.directory import StoreDirectory
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.sweep import Sweep, Swept
 from checkout_recovery.tables.captures import Captures
 from checkout_recovery.tables.checkouts import CheckoutTable
 from checkout_recovery.tables.erasures import ErasureLog
 from checkout_recovery.tables.registry import RegistryTable
 from checkout_recovery.tables.shoppers import ShopperTable
+from tests.subscriptions import subscription
 
 STORE = "my-store"
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -110,19 +109,7 @@ class Shop:
                 updated_at=NOW,
             )
         )
-        self.registry.create_subscription(
-            Subscription(
-                subscription_id="sub_1",
-                store_id=STORE,
-                topic="checkout",
-                version="2026-11",
-                callback_url="https://receiver.example.com/h",
-                events=tuple(EventType),
-                key_version=1,
-                created_at=NOW,
-                updated_at=NOW,
-            )
-        )
+        self.registry.create_subscription(subscription(store_id=STORE))
 
     def tell(self, checkout_id: str, **told: Any) -> list[Result]:
         """A snapshot arrives now."""

@@ -32,7 +32,6 @@ from checkout_recovery.errors import Unauthenticated
 from checkout_recovery.queues import Purpose, RejectedEvents, RetryMessage
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.store import ProviderSettings, Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.deliveries import DeliveryRecord, State
 from functions.ingest import app as ingest
 from functions.manage.app import handler
@@ -40,6 +39,7 @@ from local.fixtures import OWN
 from local.retake_fixtures import kept, retake_fixtures
 from local.stream_fixtures import text_of
 from tests.component.subscribing import subscribe_known
+from tests.subscriptions import subscription
 
 EVENTS = Path(__file__).parents[2] / "events"
 NOW = datetime(2026, 5, 7, 10, tzinfo=UTC)
@@ -132,18 +132,7 @@ def register(store_id: str) -> None:
 
 
 def subscribe(subscription_id: str, store_id: str = "my-store", **fields: Any) -> None:
-    known: dict[str, Any] = {
-        "subscription_id": subscription_id,
-        "store_id": store_id,
-        "topic": "checkout",
-        "version": "2026-11",
-        "callback_url": "https://receiver.example.com/hooks/path-token",
-        "events": tuple(EventType),
-        "key_version": 1,
-        "created_at": NOW,
-        "updated_at": NOW,
-    }
-    subscribe_known(wiring.registry(), Subscription(**known | fields))
+    subscribe_known(wiring.registry(), subscription(subscription_id, store_id=store_id, **fields))
 
 
 def recorded(number: int, checkout_id: str = "", **fields: Any) -> str:

@@ -38,7 +38,6 @@ from checkout_recovery.checkout.shopper import Purchase
 from checkout_recovery.checkout.snapshot import Details, Snapshot
 from checkout_recovery.purchases import Purchases
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.sweep import Sweep, Swept
 from checkout_recovery.tables.checkouts import CheckoutTable, encode
 from checkout_recovery.tables.registry import RegistryTable
@@ -46,6 +45,7 @@ from checkout_recovery.tables.shoppers import ShopperTable
 from functions.sweep import app
 from local.stream_fixtures import text_of
 from local.sweep_fixtures import sweep_fixtures
+from tests.subscriptions import subscription
 
 ROOT = Path(__file__).parents[2]
 STORE = "my-store"
@@ -97,19 +97,7 @@ class Shop:
                 updated_at=NOW,
             )
         )
-        self.registry.create_subscription(
-            Subscription(
-                subscription_id=f"sub_{store_id}",
-                store_id=store_id,
-                topic="checkout",
-                version="2026-11",
-                callback_url="https://receiver.example.com/h",
-                events=tuple(EventType),
-                key_version=1,
-                created_at=NOW,
-                updated_at=NOW,
-            )
-        )
+        self.registry.create_subscription(subscription(f"sub_{store_id}", store_id=store_id))
 
     def tell(self, checkout_id: str, store_id: str = STORE, **details: Any) -> Checkout:
         """A snapshot arrives, and is written as ingest writes it."""

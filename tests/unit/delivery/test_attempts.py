@@ -17,21 +17,12 @@ from checkout_recovery.delivery.send import Failure, Outcome, Post
 from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.deliveries import State
+from tests.subscriptions import subscription
 from tests.unit.delivery.world import NOW, World
 
 SECOND = timedelta(seconds=1)
-SUBSCRIPTION = Subscription(
-    subscription_id="sub_1",
-    store_id="my-store",
-    topic="checkout",
-    version="2026-11",
-    callback_url="https://receiver.example/hook",
-    events=tuple(EventType),
-    key_version=1,
-    created_at=NOW,
-    updated_at=NOW,
-)
-LIMITED = replace(SUBSCRIPTION, rate_limit_per_second=1)
+SUBSCRIPTION = subscription()
+LIMITED = subscription(rate_limit_per_second=1)
 OPEN = {"sub_1": Circuit.opened("my-store", "sub_1", NOW - timedelta(minutes=5))}
 
 Measured = Callable[[], set[str]]
@@ -133,7 +124,7 @@ def test_what_waits_for_a_probe_comes_over_half_as_long_again(wait: int, first: 
     assert [each.not_before for each in world.queue.messages] == [NOW + first * SECOND, NOW + last * SECOND]
 
 
-KNOWN = replace(SUBSCRIPTION, subscription_id="sub_2")
+KNOWN = subscription("sub_2")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +153,7 @@ def test_an_untried_receiver_is_met_at_once_whoever_of_other_stores_is_in_its_ba
 
 
 def test_where_all_are_untried_or_left_alone_nobody_waits_and_they_are_met_at_once() -> None:
-    others = [replace(SUBSCRIPTION, subscription_id=name) for name in ("sub_2", "sub_3", "sub_4")]
+    others = [subscription(name) for name in ("sub_2", "sub_3", "sub_4")]
     world = World(SUBSCRIPTION, *others)
     world.receivers.failures["sub_3"] = Failure.TIMEOUT
     world.registry.circuits = {
@@ -199,7 +190,7 @@ def test_while_no_probe_can_be_claimed_what_waits_for_it_does_not_come_at_once()
 
 
 def test_what_has_ended_is_settled_before_what_is_still_waited_for() -> None:
-    hanging = replace(SUBSCRIPTION, subscription_id="sub_2")
+    hanging = subscription("sub_2")
     world = World(SUBSCRIPTION, hanging)
     world.receivers.failures["sub_2"] = Failure.TIMEOUT
     known: list[tuple[dict[str, Any], set[str], int]] = []
@@ -302,7 +293,7 @@ def test_what_is_given_up_is_in_the_dead_letter_queue_before_the_log_says_so() -
 
 
 def test_nothing_of_one_subscription_waits_for_another() -> None:
-    other = replace(SUBSCRIPTION, subscription_id="sub_2")
+    other = subscription("sub_2")
     world = World(SUBSCRIPTION, other)
     world.attempts(probes=False)([due(1), due(1, other)], OPEN, 5.0)
     assert world.sent_to == ["sub_2"]

@@ -7,26 +7,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from checkout_recovery.checkout.event import EventType
 from checkout_recovery.delivery import circuits
 from checkout_recovery.delivery.circuits import Circuits
 from checkout_recovery.notifications import Notice
 from checkout_recovery.subscriptions.circuit import FAILURES, Circuit
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.deliveries import Attempt
+from tests.subscriptions import subscription
 from tests.unit.delivery.world import NOW, Clock, Operator, Registry
 
-SUBSCRIPTION = Subscription(
-    subscription_id="sub_1",
-    store_id="my-store",
-    topic="checkout",
-    version="2026-11",
-    callback_url="https://receiver.example/hook",
-    events=tuple(EventType),
-    key_version=1,
-    created_at=NOW,
-    updated_at=NOW,
-)
+SUBSCRIPTION = subscription()
 SECOND = timedelta(seconds=1)
 
 
@@ -163,7 +153,7 @@ def test_a_success_between_failures_keeps_a_circuit_closed(
 
 def test_one_subscriptions_failures_are_not_anothers() -> None:
     world = World()
-    other = replace(SUBSCRIPTION, subscription_id="sub_2")
+    other = subscription("sub_2")
     for _ in range(4):
         world.hear("http")
         world.hear("http", subscription=other)
@@ -273,7 +263,7 @@ def test_who_was_told_of_an_untried_receiver_is_told_that_it_answers() -> None:
 
 def test_new_receivers_that_have_answered_are_known_by_one_write() -> None:
     world = World()
-    others = [replace(SUBSCRIPTION, subscription_id=f"sub_{number}") for number in range(3)]
+    others = [subscription(f"sub_{number}") for number in range(3)]
     world.registry.circuits = {
         each.subscription_id: Circuit.untried("my-store", each.subscription_id, NOW) for each in others
     }

@@ -14,28 +14,15 @@ from checkout_recovery.delivery.plan import delivery_id
 from checkout_recovery.delivery.send import Failure
 from checkout_recovery.queues import RetryMessage
 from checkout_recovery.subscriptions.store import StoreSettings
-from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
+from checkout_recovery.subscriptions.subscription import ConsentRule, Required
 from checkout_recovery.tables.registry import Subscriptions
+from tests.subscriptions import subscription
 from tests.unit.delivery.conftest import Counted
 from tests.unit.delivery.world import NOW, World
 
 PHONE = "9123456780"
 WAIT = timedelta(minutes=15)
 POLICY = Policy(cooldown=timedelta(days=1))
-
-
-def subscription(name: str, topic: str = "checkout", version: str = "2026-11") -> Subscription:
-    return Subscription(
-        subscription_id=name,
-        store_id="my-store",
-        topic=topic,
-        version=version,
-        callback_url=f"https://receiver.example/{name}",
-        events=tuple(EventType),
-        key_version=1,
-        created_at=NOW,
-        updated_at=NOW,
-    )
 
 
 def checkout(checkout_id: str = "c1", *, seconds: int = 0, before: Checkout | None = None) -> Checkout:
@@ -84,9 +71,9 @@ def test_every_subscription_that_wants_the_event_gets_it_and_it_is_recorded() ->
 def test_a_stopped_subscription_gets_nothing_but_an_entry_and_one_that_wants_other_events_not_even_that() -> (
     None
 ):
-    paused = replace(subscription("a"), paused=True)
-    other = replace(subscription("b"), events=(EventType.ABANDONED,))
-    disabled = replace(subscription("c"), disabled_reason="gone")
+    paused = subscription("a", paused=True)
+    other = subscription("b", events=(EventType.ABANDONED,))
+    disabled = subscription("c", disabled_reason="gone")
     world = World(paused, other, disabled)
     world(checkout())
     assert world.sent_to == []
@@ -263,9 +250,9 @@ def test_deliveries_that_are_held_back_are_counted_by_their_reason(counted: Coun
 def test_consent_and_missing_fields_are_decided_for_each_subscription(counted: Counted) -> None:
     world = World(
         subscription("any"),
-        replace(subscription("agreed"), consent=ConsentRule.GRANTED),
-        replace(subscription("mailer"), requires=(Required.EMAIL,)),
-        replace(subscription("phoner"), requires=(Required.PHONE,)),
+        subscription("agreed", consent=ConsentRule.GRANTED),
+        subscription("mailer", requires=(Required.EMAIL,)),
+        subscription("phoner", requires=(Required.PHONE,)),
     )
     world(abandoned())
     assert world.sent_to == ["any", "phoner"]
@@ -279,16 +266,14 @@ def test_consent_and_missing_fields_are_decided_for_each_subscription(counted: C
 
 
 def test_a_shopper_who_refused_is_told_of_to_nobody() -> None:
-    world = World(subscription("a"), replace(subscription("b"), consent=ConsentRule.GRANTED))
+    world = World(subscription("a"), subscription("b", consent=ConsentRule.GRANTED))
     world(abandoned(told(checkout(), consent=Consent.DENIED)))
     assert world.logged == {"a": ("suppressed", "consent"), "b": ("suppressed", "consent")}
 
 
 def test_a_subscription_that_hears_no_abandonments_has_none_held_back() -> None:
-    world = World(subscription("a", "ACR_CHECKOUT", "2026-05"))
-    world.registry.held = Subscriptions(
-        1, (replace(world.registry.held.items[0], events=(EventType.UPDATED, EventType.RECOVERED)),)
-    )
+    events = (EventType.UPDATED, EventType.RECOVERED)
+    world = World(subscription("a", "ACR_CHECKOUT", "2026-05", events=events))
     world(abandoned(shopper=TOLD_JUST_NOW))
     assert world.log.records == {}
 
@@ -307,7 +292,7 @@ def test_an_abandonment_that_started_no_cooldown_is_for_nobody_who_wants_it_only
     """The subscription was paused when the sweep found it, so the shopper's record does not know of it."""
     found = checkout().abandon(UNKNOWN, POLICY, NOW + WAIT, wanted=False)
     assert isinstance(found, Checkout)
-    world = World(subscription("a"), replace(subscription("b"), requires=(Required.NAME,)))
+    world = World(subscription("a"), subscription("b", requires=(Required.NAME,)))
     world(found)
     assert world.sent_to == []
     assert world.logged == {"b": ("suppressed", "missing_field")}
@@ -350,7 +335,7 @@ def test_only_abandonments_that_are_about_to_be_told_are_looked_up_again() -> No
 
 
 def test_a_subscription_that_the_look_up_finds_is_not_told_of_what_is_bought_either() -> None:
-    world = World(replace(subscription("a"), events=(EventType.CREATED,)))
+    world = World(subscription("a", events=(EventType.CREATED,)))
     first = checkout()
     world(first)
     world.registry.held = Subscriptions(2, (subscription("b"),))
@@ -360,7 +345,7 @@ def test_a_subscription_that_the_look_up_finds_is_not_told_of_what_is_bought_eit
 
 
 def test_a_batch_that_comes_again_holds_nothing_back_twice(counted: Counted) -> None:
-    world = World(subscription("a"), replace(subscription("b"), requires=(Required.NAME,)))
+    world = World(subscription("a"), subscription("b", requires=(Required.NAME,)))
     batch = (abandoned(), abandoned(checkout("c2"), TOLD_JUST_NOW))
     world(*batch)
     assert world.log.writes == 4
@@ -384,7 +369,7 @@ def test_what_was_held_back_stays_so_when_its_reason_is_gone() -> None:
 @pytest.mark.parametrize("consent", [Consent.DENIED, None])
 @pytest.mark.parametrize("kind", [kind for kind in EventType if kind is not EventType.ABANDONED])
 def test_only_what_asks_for_a_message_is_held_back(kind: EventType, consent: Consent | None) -> None:
-    strict = replace(subscription("a"), consent=ConsentRule.GRANTED, requires=tuple(Required))
+    strict = subscription("a", consent=ConsentRule.GRANTED, requires=tuple(Required))
     world = World(strict)
     world.checkouts.bought = {("my-store", "c1")}
     event = told(checkout(), consent=consent)

@@ -1,6 +1,5 @@
 """Which deliveries an event calls for, and which of them are held back."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,28 +12,13 @@ from checkout_recovery.checkout.snapshot import Consent, Details, Shop
 from checkout_recovery.delivery.plan import Delivery, delivery_id, plan
 from checkout_recovery.errors import BrokenRecord
 from checkout_recovery.subscriptions.subscription import ConsentRule, Required, Subscription
+from tests.subscriptions import subscription
 
 NOW = datetime(2026, 5, 7, 10, tzinfo=UTC)
-WANTS_ALL = Subscription(
-    subscription_id="sub_1",
-    store_id="my-store",
-    topic="checkout",
-    version="2026-11",
-    callback_url="https://receiver.example.com/hook",
-    events=tuple(EventType),
-    key_version=1,
-    created_at=NOW,
-    updated_at=NOW,
-)
-GRANTED_ONLY = replace(WANTS_ALL, subscription_id="sub_2", consent=ConsentRule.GRANTED)
-NEEDS_EMAIL = replace(WANTS_ALL, subscription_id="sub_3", requires=(Required.EMAIL,))
-CASHFREES = replace(
-    WANTS_ALL,
-    subscription_id="sub_4",
-    topic="abandonedCheckout",
-    version="v1",
-    events=(EventType.ABANDONED,),
-)
+WANTS_ALL = subscription()
+GRANTED_ONLY = subscription("sub_2", consent=ConsentRule.GRANTED)
+NEEDS_EMAIL = subscription("sub_3", requires=(Required.EMAIL,))
+CASHFREES = subscription("sub_4", "abandonedCheckout", "v1")
 
 
 def written(kind: EventType, suppressed: Suppression | None = None, **details: Any) -> Checkout:
@@ -63,8 +47,8 @@ class TestWhoGetsAnEvent:
 
     @pytest.mark.parametrize("kind", [EventType.RESUMED, EventType.ABANDONED])
     def test_what_comes_for_one_that_is_stopped_is_planned_and_held_back(self, kind: EventType) -> None:
-        paused = replace(WANTS_ALL, subscription_id="sub_5", paused=True)
-        disabled = replace(WANTS_ALL, subscription_id="sub_6", paused=True, disabled_reason="gone")
+        paused = subscription("sub_5", paused=True)
+        disabled = subscription("sub_6", paused=True, disabled_reason="gone")
         checkout = written(kind, Suppression.COOLDOWN)
         assert reasons(checkout, paused, disabled) == {"sub_5": "paused", "sub_6": "disabled"}
 

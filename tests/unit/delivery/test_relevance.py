@@ -17,21 +17,12 @@ from checkout_recovery.delivery.retry_policy import EXPIRES_AFTER, Ended
 from checkout_recovery.queues import Purpose, RetryMessage
 from checkout_recovery.subscriptions.subscription import Required, Subscription
 from checkout_recovery.tables.deliveries import State
+from tests.subscriptions import subscription
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 THEN = NOW - timedelta(minutes=1)
-WANTS_ALL = Subscription(
-    subscription_id="sub_1",
-    store_id="my-store",
-    topic="checkout",
-    version="2026-11",
-    callback_url="https://receiver.example.com/hook",
-    events=tuple(EventType),
-    key_version=1,
-    created_at=NOW,
-    updated_at=NOW,
-)
-ABANDONMENTS_ONLY = replace(WANTS_ALL, topic="abandonedCheckout", version="v1", events=(EventType.ABANDONED,))
+WANTS_ALL = subscription()
+ABANDONMENTS_ONLY = subscription(topic="abandonedCheckout", version="v1")
 STATUS = {
     EventType.CREATED: Status.ACTIVE,
     EventType.UPDATED: Status.ACTIVE,

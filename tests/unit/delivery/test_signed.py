@@ -1,31 +1,20 @@
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from standardwebhooks import Webhook
 
-from checkout_recovery.checkout.event import EventType
 from checkout_recovery.contracts import CONTRACTS
 from checkout_recovery.delivery.signed import signed_headers
 from checkout_recovery.secrets import Secret
 from checkout_recovery.signing import Recipe, is_signed
 from checkout_recovery.subscriptions.subscription import Subscription
+from tests.subscriptions import subscription
 
 NOW = datetime(2026, 5, 7, 10, 0, tzinfo=UTC)
 NEW = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
 OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="
 BODY = b'{"a":1}'
-SUBSCRIPTION = Subscription(
-    subscription_id="sub_1",
-    store_id="my-store",
-    topic="checkout",
-    version="2026-11",
-    callback_url="https://receiver.example.com/",
-    events=tuple(EventType),
-    key_version=1,
-    created_at=NOW,
-    updated_at=NOW,
-)
+SUBSCRIPTION = subscription()
 
 
 def headers(subscription: Subscription, secret: Secret, sent_at: datetime = NOW) -> dict[str, str]:
@@ -47,7 +36,7 @@ def headers(subscription: Subscription, secret: Secret, sent_at: datetime = NOW)
 def test_during_an_overlap_a_receiver_verifies_with_either_key(topic: str, version: str, key: str) -> None:
     now = datetime.now(UTC)  # the verifier looks at the clock itself
     rotating = Secret((NEW, OLD), 2, (now + timedelta(minutes=1),))
-    made = headers(replace(SUBSCRIPTION, topic=topic, version=version), rotating, now)
+    made = headers(subscription(topic=topic, version=version), rotating, now)
     assert Webhook(key).verify(BODY, made)
 
 
@@ -57,7 +46,7 @@ def test_after_the_overlap_only_the_new_key_signs() -> None:
 
 
 def test_the_subscriptions_recipe_signs() -> None:
-    cashfree = replace(SUBSCRIPTION, topic="abandonedCheckout", version="v1", recipe=Recipe.HEX_BODY)
+    cashfree = subscription(topic="abandonedCheckout", version="v1", recipe=Recipe.HEX_BODY)
     made = headers(cashfree, Secret((NEW,)))
     assert is_signed(Recipe.HEX_BODY, [NEW], BODY, made["x-webhook-signature"])
 

@@ -16,9 +16,9 @@ from checkout_recovery.checkout.event import EventType
 from checkout_recovery.errors import ProblemError
 from checkout_recovery.subscriptions.answers import DeliveryAnswer, StoreAnswer, SubscriptionAnswer
 from checkout_recovery.subscriptions.store import Store, StoreSettings
-from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.deliveries import Attempt, DeliveryRecord, State
 from recovery.main import app
+from tests.subscriptions import subscription as make_subscription
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 TOKEN = "cra_the-admin-token"
@@ -169,20 +169,8 @@ def deliveries(*numbers: int, next_cursor: str | None = None) -> Told:
 
 
 def subscription(subscription_id: str = "sub_1", *, failing_since: str | None = None, **changes: Any) -> Json:
-    made = Subscription(
-        **{
-            "subscription_id": subscription_id,
-            "store_id": "my-store",
-            "topic": "checkout",
-            "version": "2026-11",
-            "callback_url": CALLBACK,
-            "events": (EventType.ABANDONED,),
-            "key_version": 1,
-            "created_at": NOW,
-            "updated_at": NOW,
-            **changes,
-        }
-    )
+    known = {"callback_url": CALLBACK, "events": (EventType.ABANDONED,)}
+    made = make_subscription(subscription_id, **known | changes)
     told = SubscriptionAnswer.of(made).model_dump(mode="json")
     assert "failing_since" in told
     return told | {"failing_since": failing_since}
