@@ -276,17 +276,19 @@ def test_a_subscription_whose_key_is_missing_waits_and_the_others_do_not(shop: S
 # ---------------------------------------------------------------- SQS
 
 
-def refuses_one(shop: Shop, queue: str) -> Any:
-    """Of the next call SQS takes all entries but the first."""
+def refuses_one(shop: Shop, queue: str, checkout: Checkout) -> Any:
+    """Of the next call SQS takes all entries but the one about a checkout; which is first, hangs on answers."""
     done: list[str] = []
 
     def refuse(parsed: dict[str, Any], **_: Any) -> None:
         if not done:
-            refused = parsed["Successful"].pop(0)
-            done.append(refused["MessageId"])
-            parsed["Failed"] = [{"Id": refused["Id"], "Code": "InternalError", "SenderFault": False}]
-            lie = messages_in(queue.strip("/"))
-            lie[:] = [message for message in lie if message.id != refused["MessageId"]]
+            lie = messages_in(queue)
+            (refused,) = (message for message in lie if event_of(checkout).id in message.body)
+            (entry,) = (entry for entry in parsed["Successful"] if entry["MessageId"] == refused.id)
+            parsed["Successful"].remove(entry)
+            parsed["Failed"] = [{"Id": entry["Id"], "Code": "InternalError", "SenderFault": False}]
+            lie.remove(refused)
+            done.append(refused.id)
 
     return hooked(shop.forget, "after-call.sqs.SendMessageBatch", refuse)
 
@@ -318,7 +320,7 @@ def test_one_entry_that_sqs_refuses_of_a_fan_out_is_brought_again_by_the_stream_
     endpoint.status = 503
     checkouts = several()
     shop.save(*checkouts)
-    with refuses_one(shop, "/RetryQueue"):
+    with refuses_one(shop, "RetryQueue", checkouts[0]):
         assert shop.fan_out(*checkouts) == ["0"]
     assert len(shop.waiting()) == 3
     endpoint.status = 200
@@ -333,7 +335,7 @@ def test_one_entry_that_sqs_refuses_of_a_retry_comes_again_and_no_other(shop: Sh
     checkouts = several()
     shop.save(*checkouts)
     messages = [waiting_for(one) for one in checkouts]
-    with refuses_one(shop, "/RetryQueue"):
+    with refuses_one(shop, "RetryQueue", checkouts[0]):
         assert shop.retry(*messages) == ["0"]
     assert len(shop.waiting()) == 3
     endpoint.status = 200
