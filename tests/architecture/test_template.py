@@ -13,7 +13,7 @@ from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
 from samtranslator.translator.transform import transform
 
-from checkout_recovery.delivery.retry import CLAIM
+from checkout_recovery.delivery.attempts import CLAIM
 
 ROOT = Path(__file__).parents[2]
 QUEUES = ["RetryQueue", "DeliveryDeadLetterQueue", "StreamDeadLetterQueue", "RejectedEventsQueue"]

@@ -143,6 +143,16 @@ def test_what_failed_meanwhile_and_answered_is_open_no_longer(registry: Registry
     assert registry.open_circuits() == []
 
 
+def test_another_receiver_that_is_untried_is_not_known_by_what_the_former_answered(
+    registry: RegistryTable,
+) -> None:
+    moved = replace(UNTRIED, failing_since=UNTRIED.failing_since + timedelta(seconds=1))
+    assert registry.reset_circuit(moved)
+    registry.close_untried([UNTRIED])
+    assert not registry.close_circuit(UNTRIED)
+    assert kept(registry) == moved
+
+
 def test_what_is_gone_can_be_closed(registry: RegistryTable) -> None:
     registry.delete_store("my-store")
     registry.close_untried([UNTRIED])

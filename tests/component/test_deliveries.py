@@ -106,48 +106,73 @@ def save(checkouts: CheckoutTable, checkout_id: str, kind: EventType) -> Event:
     return told
 
 
-# ---------------------------------------------------------------- before sending
-
-
 # ---------------------------------------------------------------- claims
+
+UNTIL = NOW + timedelta(minutes=1)
 
 
 def entries(table: DeliveryTable) -> list[DeliveryRecord]:
-    return table.load_all([("sub_1", "dlv_1"), ("sub_1", "dlv_2")])
+    found = table.load_all([("sub_1", "dlv_1"), ("sub_1", "dlv_2")])
+    return sorted(found, key=lambda each: each.delivery_id)
+
+
+def as_read(seen: DeliveryRecord) -> tuple[DeliveryRecord, DeliveryRecord]:
+    """Wants an entry to stay as it was read."""
+    return seen, seen
 
 
 def test_a_delivery_is_claimed_once(table: DeliveryTable) -> None:
-    until = NOW + timedelta(minutes=1)
     table.record([record("dlv_1")])
-    mine = table.claim([record("dlv_1"), record("dlv_2")], NOW, until)
-    assert mine == {id_: replace(record(id_), claimed_until=until) for id_ in ("dlv_1", "dlv_2")}
-    assert sorted(entries(table), key=lambda each: each.delivery_id) == [*mine.values()]
-    assert table.claim([record("dlv_1"), record("dlv_2")], NOW, until) == {}
-    assert table.claim([*mine.values()], until - timedelta(seconds=1), until) == {}
+    wanted = [as_read(record("dlv_1")), (None, record("dlv_2"))]
+    mine = table.claim(wanted, NOW, UNTIL)
+    assert mine == {id_: replace(record(id_), claimed_until=UNTIL) for id_ in ("dlv_1", "dlv_2")}
+    assert entries(table) == [*mine.values()]
+    assert table.claim(wanted, NOW, UNTIL + MS) == {}
+    assert table.claim(map_to_read(mine), UNTIL - MS, UNTIL + MS) == {}
+    assert table.amend(map_to_read(mine), UNTIL - MS) == frozenset()
+    assert entries(table) == [*mine.values()]
 
 
-def test_a_claim_ends_with_its_time(table: DeliveryTable) -> None:
-    until = NOW + timedelta(minutes=1)
-    seen = table.claim([record()], NOW, until)["dlv_1"]
-    later = until + timedelta(seconds=1)
-    assert table.claim([seen], later, later + timedelta(minutes=1)).keys() == {"dlv_1"}
+def map_to_read(
+    mine: dict[str, DeliveryRecord],
+) -> list[tuple[DeliveryRecord | None, DeliveryRecord]]:
+    return [(each, replace(each, claimed_until=None, state=State.PENDING)) for each in mine.values()]
+
+
+@pytest.mark.parametrize("after", [timedelta(), MS])
+def test_a_claim_ends_with_its_time(table: DeliveryTable, after: timedelta) -> None:
+    seen = table.claim([(None, record())], NOW, UNTIL)["dlv_1"]
+    later = UNTIL + after
+    assert table.claim([as_read(seen)], later, later + timedelta(minutes=1)).keys() == {"dlv_1"}
 
 
 def test_a_claim_ends_with_what_is_recorded(table: DeliveryTable) -> None:
-    until = NOW + timedelta(minutes=1)
-    table.claim([record()], NOW, until)
+    table.claim([(None, record())], NOW, UNTIL)
     recorded = replace(record(), recorded_at=NOW + MS)
     table.record([recorded])
     assert entries(table) == [recorded]
-    assert table.claim([recorded], NOW + MS, until).keys() == {"dlv_1"}
+    assert table.claim([as_read(recorded)], NOW + MS, UNTIL).keys() == {"dlv_1"}
 
 
-def test_what_has_been_recorded_since_it_was_read_is_not_claimed(table: DeliveryTable) -> None:
-    until = NOW + timedelta(minutes=1)
+@pytest.mark.parametrize("seen", [record(), None])
+def test_what_has_been_recorded_since_it_was_read_is_left_as_it_is(
+    table: DeliveryTable, seen: DeliveryRecord | None
+) -> None:
     recorded = replace(record(), recorded_at=NOW + MS)
     table.record([recorded])
-    assert table.claim([record()], NOW + MS, until) == {}
+    assert table.claim([(seen, record())], NOW + MS, UNTIL) == {}
+    assert table.amend([(seen, record())], NOW + MS) == frozenset()
     assert entries(table) == [recorded]
+
+
+def test_a_claim_whose_answer_was_lost_is_known_as_ones_own(table: DeliveryTable) -> None:
+    wanted: list[tuple[DeliveryRecord | None, DeliveryRecord]] = [(None, record())]
+    assert table.claim(wanted, NOW, UNTIL) == table.claim(wanted, NOW, UNTIL) != {}
+    pending = replace(record("dlv_2"), state=State.PENDING)
+    assert table.amend([(None, pending)], NOW) == table.amend([(None, pending)], NOW) == {"dlv_2"}
+
+
+# ---------------------------------------------------------------- before sending
 
 
 def test_what_is_recorded_is_found_and_the_revision_comes_along(

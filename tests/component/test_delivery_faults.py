@@ -8,6 +8,7 @@ too: at least once is promised, but not much more than once.
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -20,12 +21,14 @@ from checkout_recovery import wiring
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.errors import Unavailable
 from checkout_recovery.secrets import subscription_secret
+from checkout_recovery.subscriptions.circuit import Circuit
 from functions.fanout import app as fanout
 from functions.retry import app as retry
 from local.receiver import Receiver
 from tests.component.conftest import STACK
 from tests.component.delivering import (
     CONTEXT,
+    MINUTE,
     STORE,
     Killed,
     Shop,
@@ -33,6 +36,7 @@ from tests.component.delivering import (
     begun,
     bodies,
     bought,
+    changed,
     dies_after,
     event_of,
     failed,
@@ -214,6 +218,75 @@ def test_a_retry_that_is_killed_before_the_log_is_written_sends_once_more(shop: 
     assert duplicates(shop) == len(checkouts)
 
 
+@pytest.mark.parametrize("fault", ["throttled", "killed before the claim", "killed after it", "refused"])
+def test_a_retry_that_makes_a_newer_event_and_is_cut_off_still_stands_for_both(
+    shop: Shop, fault: str
+) -> None:
+    """Nobody has planned the newer event: the older one's message is all that there is of it."""
+    endpoint = shop.subscribe("sub_a")
+    first = begun(at=datetime.now(UTC) - 10 * MINUTE)
+    endpoint.status = 503
+    shop.save(first)
+    shop.fan_out(first)
+    (waiting,) = shop.take()
+    endpoint.status = 503 if fault == "refused" else 200
+    newest = changed(first, datetime.now(UTC) - 6 * MINUTE, name="Asha")
+    shop.save(newest)
+
+    def die(**_: Any) -> None:
+        raise Killed
+
+    brought_about: dict[str, Callable[[], Any]] = {
+        "throttled": lambda: hooked(shop.forget, "before-call", fails(*THROTTLED, "PutItem")),
+        "killed before the claim": lambda: hooked(shop.forget, "before-call.dynamodb.PutItem", die),
+        "killed after it": lambda: hooked(shop.forget, "after-call.dynamodb.PutItem", die),
+        "refused": lambda: refuses_all(shop, "/RetryQueue"),
+    }
+    with brought_about[fault](), suppress(Killed):
+        retry.handler(messages_of(waiting), CONTEXT)
+    endpoint.status = 200
+    shop.end_claims()
+    shop.retry(waiting)
+    shop.deliver_all()
+    assert shop.ids_heard == {"sub_a": [event_of(newest).id]}
+
+
+def test_one_claim_that_is_throttled_keeps_no_other_delivery_waiting(shop: Shop) -> None:
+    names = [f"sub_{number}" for number in range(10)]
+    one = begun()
+    shop.save(one)
+    for name in names:
+        shop.subscribe(name)
+        assert wiring.registry().put_circuit(None, Circuit.untried(STORE, name, datetime.now(UTC)))
+    error: Any = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+    def throttle(params: Any, **_: Any) -> None:
+        if "sub_0" in str(params["body"]):
+            raise ClientError(error, "PutItem")
+
+    with hooked(shop.forget, "before-call.dynamodb.PutItem", throttle):
+        assert shop.retry(*(waiting_for(one, name) for name in names)) == []
+    assert shop.ids_heard.keys() == set(names[1:])
+    (throttled,) = wiring.registry().subscriptions(STORE).circuits.values()
+    assert throttled.probe_at <= datetime.now(UTC)  # nobody has used its probe up
+    shop.deliver_all()
+    assert_each_heard(shop, [one], *names)
+    assert duplicates(shop) == 0
+
+
+def test_a_probe_whose_key_cannot_be_had_is_not_used_up(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    circuit = Circuit.opened(STORE, "sub_a", datetime.now(UTC) - MINUTE)
+    assert wiring.registry().put_circuit(None, circuit)
+    with hooked(shop.forget, "before-call", fails(*THROTTLED, "GetParameters")):
+        assert shop.retry(waiting_for(one)) == []
+    assert wiring.registry().subscriptions(STORE).circuits["sub_a"].probe_at == circuit.probe_at
+    shop.deliver_all()
+    assert_each_heard(shop, [one], "sub_a")
+
+
 # ---------------------------------------------------------------- SSM
 
 
@@ -277,7 +350,7 @@ def test_a_subscription_whose_key_is_missing_waits_and_the_others_do_not(shop: S
 
 
 def refuses_one(shop: Shop, queue: str, checkout: Checkout) -> Any:
-    """Of the next call SQS takes all entries but the one about a checkout; which is first, hangs on answers."""
+    """Of the next call SQS takes all entries but the one about a checkout."""
     done: list[str] = []
 
     def refuse(parsed: dict[str, Any], **_: Any) -> None:
@@ -430,7 +503,7 @@ def test_a_fan_out_whose_tables_fail_comes_again_whole(
 
 
 @pytest.mark.parametrize("fault", [THROTTLED, DOWN])
-@pytest.mark.parametrize("operation", ["BatchGetItem", "PutItem", "BatchWriteItem"])
+@pytest.mark.parametrize("operation", ["BatchGetItem", "BatchWriteItem"])
 def test_a_retry_whose_tables_fail_comes_again_whole(
     shop: Shop, operation: str, fault: tuple[str, int]
 ) -> None:

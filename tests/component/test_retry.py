@@ -486,6 +486,87 @@ def test_what_somebody_else_is_attempting_is_not_ended(shop: Shop) -> None:
     assert bodies("DeliveryDeadLetterQueue") == []
 
 
+@pytest.mark.parametrize("second", BOTH)
+@pytest.mark.parametrize("held_by", ["turns", "circuit", "untried"])
+def test_who_is_held_back_writes_nothing_over_what_another_has_delivered(
+    shop: Shop, held_by: str, second: Purpose
+) -> None:
+    endpoint = shop.subscribe("sub_a", rate_limit_per_second=1 if held_by == "turns" else None)
+    one = begun()
+    shop.save(one)
+    endpoint.status = 503
+    shop.fan_out(one)
+    shop.take()
+    endpoint.status = 200
+    wiring.registry().reset_turns("sub_a")
+    moment = "before-call.dynamodb.UpdateItem"
+    if held_by != "turns":
+        moment = "before-call.dynamodb.TransactWriteItems"
+        begin = Circuit.opened if held_by == "circuit" else Circuit.untried
+        assert wiring.registry().put_circuit(None, begin(STORE, "sub_a", datetime.now(UTC) - MINUTE))
+    with hooked(shop.forget, moment, retries_once(shop, waiting_for(one))):
+        assert shop.retry(of_purpose(one, second)) == []
+    assert len(shop.receiver.arrivals) == 2
+    shop.deliver_all()
+    assert shop.states == {"sub_a": ("delivered", None)}
+    assert len(shop.ids_heard["sub_a"]) == 1
+
+
+def retries_once(shop: Shop, message: RetryMessage) -> Callable[..., None]:
+    """Another copy of the function meets the same delivery, from start to end."""
+    done: list[bool] = []
+
+    def act(**_: Any) -> None:
+        if not done:
+            done.append(True)
+            assert shop.retry(message) == []
+
+    return act
+
+
+def test_what_another_has_delivered_is_not_given_up(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    one = begun(at=datetime.now(UTC) - 30 * HOUR)
+    shop.save(one)
+    recovering = retries_once(shop, waiting_for(one, purpose=Purpose.RECOVER))
+    with hooked(shop.forget, BEFORE_THE_CLAIM, recovering):
+        assert shop.retry(waiting_for(one)) == []  # too old, where nobody asks for it
+    shop.deliver_all()
+    assert shop.states == {"sub_a": ("delivered", None)}
+    assert bodies("DeliveryDeadLetterQueue") == []
+
+
+def test_what_another_has_delivered_is_not_superseded(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    first = begun()
+    newest = bought(first)
+    endpoint.status = 503
+    shop.fan_out(first)
+    shop.take()
+    delivered = replace(shop.records["sub_a"], state=State.DELIVERED, recorded_at=datetime.now(UTC))
+    endpoint.status = 200
+    shop.save(newest)
+    shop.fan_out(newest)
+
+    def deliver(**_: Any) -> None:
+        wiring.deliveries().record([delivered])
+
+    with hooked(shop.forget, BEFORE_THE_CLAIM, deliver):
+        assert shop.retry(waiting_for(first)) == []
+    assert delivered in entries(shop)
+
+
+def test_an_operator_s_new_attempts_are_not_lost_beside_the_last_retry(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    endpoint.status = 500
+    one = bought(begun())
+    shop.save(one)
+    assert shop.retry(waiting_for(one, attempts=10), waiting_for(one, purpose=Purpose.RECOVER)) == []
+    (message,) = shop.waiting()
+    assert message.attempts == 1
+    assert shop.records["sub_a"].state is State.PENDING
+
+
 def test_a_delivery_whose_function_died_waits_until_its_claim_is_over(shop: Shop) -> None:
     shop.subscribe("sub_a")
     one = begun()

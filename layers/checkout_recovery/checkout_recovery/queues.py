@@ -66,6 +66,7 @@ def _checkout_key(value: str) -> str:
 _StoreId = Annotated[str, Field(pattern=rf"^{STORE_ID.pattern}$")]
 _Id = Annotated[str, Field(pattern=r"^[!-~]{1,100}$")]
 _Count = Annotated[int, Field(ge=0, le=10**15)]
+_MOST_ATTEMPTS = 10**6
 _Time = Annotated[
     AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))
 ]
@@ -96,7 +97,7 @@ class RetryMessage(BaseModel):
     """When it is due. SQS holds a message for 15 minutes at most: longer waits hop."""
     has_slot: bool = False
     """Whether `not_before` is its turn under the subscription's rate limit."""
-    asked_at: AwareDatetime | None = None
+    asked_at: _Time | None = None
     """When an operator asked for it: from then on it matters for as long as a new event of its type."""
 
     @property
@@ -112,9 +113,12 @@ class RetryMessage(BaseModel):
             BrokenRecord: this module did not write it.
         """
         try:
-            return cls.model_validate_json(body)
+            message = cls.model_validate_json(body)
         except ValidationError as error:
             raise BrokenRecord(f"not a retry message: {error.error_count()} faults") from None
+        if message.attempts + message.earlier > _MOST_ATTEMPTS:  # the next message of it could not be written
+            raise BrokenRecord("not a retry message: too many attempts")
+        return message
 
 
 class RetryQueue:

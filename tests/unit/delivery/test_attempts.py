@@ -10,7 +10,7 @@ import pytest
 
 from checkout_recovery.checkout.event import Event, EventType
 from checkout_recovery.checkout.lifecycle import Checkout
-from checkout_recovery.delivery.attempts import Due
+from checkout_recovery.delivery.attempts import Due, Left
 from checkout_recovery.delivery.plan import delivery_of
 from checkout_recovery.delivery.retry_policy import EXPIRES_AFTER
 from checkout_recovery.delivery.send import Failure, Outcome, Post
@@ -24,6 +24,8 @@ SECOND = timedelta(seconds=1)
 SUBSCRIPTION = subscription()
 LIMITED = subscription(rate_limit_per_second=1)
 OPEN = {"sub_1": Circuit.opened("my-store", "sub_1", NOW - timedelta(minutes=5))}
+
+NOTHING_LEFT = Left(frozenset(), frozenset())
 
 Measured = Callable[[], set[str]]
 
@@ -207,7 +209,7 @@ def test_what_has_ended_is_settled_before_what_is_still_waited_for() -> None:
         name: replace(OPEN["sub_1"], subscription_id=name) for name in ("sub_1", "sub_2")
     }
     dues = [due(1), due(2, hanging), due(3, hanging)]
-    assert world.attempts(probes=True)(dues, dict(world.registry.circuits), 5.0) == frozenset()
+    assert world.attempts(probes=True)(dues, dict(world.registry.circuits), 5.0) == NOTHING_LEFT
     assert known == [
         ({"sub_1": (State.DELIVERED, None), "sub_2": (State.PENDING, "circuit_open")}, {"sub_2"}, 1),
         ({"sub_1": (State.DELIVERED, None), "sub_2": (State.PENDING, "timeout")}, {"sub_2"}, 2),
@@ -284,10 +286,10 @@ def test_what_is_given_up_is_in_the_dead_letter_queue_before_the_log_says_so() -
     world.receivers.failures["sub_1"] = Failure.HTTP
     world.dead_letters.refused = {"sub_1"}
     last = due(1, attempts=10)
-    assert world.attempts(probes=True)([last], {}, 5.0) == {last.delivery.delivery_id}
+    assert world.attempts(probes=True)([last], {}, 5.0).unknown == {last.delivery.delivery_id}
     assert world.log.records == {}
     world.dead_letters.refused = set()
-    assert world.attempts(probes=True)([last], {}, 5.0) == frozenset()
+    assert world.attempts(probes=True)([last], {}, 5.0) == NOTHING_LEFT
     assert [record.state for record in world.log.records.values()] == [State.EXHAUSTED]
     assert [message.attempts for message in world.dead_letters.messages] == [11]
 

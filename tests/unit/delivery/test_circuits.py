@@ -20,6 +20,10 @@ SUBSCRIPTION = subscription()
 SECOND = timedelta(seconds=1)
 
 
+def probes(circuits: Circuits, circuit: Circuit) -> bool:
+    return circuits.may_probe(circuit) and circuits.claim_probe(circuit)
+
+
 class World:
     """The circuits as several functions see them: each has its own memory, all have one registry."""
 
@@ -64,13 +68,13 @@ class World:
         circuit = self.registry.circuits["sub_1"] = Circuit.untried("my-store", "sub_1", self.clock.now)
         return circuit
 
-    def probe(self, failure: str | None, by: Circuits | None = None) -> int:
+    def probe(self, failure: str | None, by: Circuits | None = None) -> bool:
         """Waits until a probe is due, and makes it if it is granted."""
         assert self.circuit
         self.clock.now = max(self.clock.now, self.circuit.probe_at)
         before = dict(self.registry.circuits)
         by = by or self.retry
-        granted = by.probes(self.circuit)
+        granted = probes(by, self.circuit)
         if granted:
             by.heard([(SUBSCRIPTION, attempt(failure, self.clock.now))], before)
         return granted
@@ -79,7 +83,7 @@ class World:
         """How many seconds it is from each of so many probes that fail to the next."""
         found = []
         for _ in range(count):
-            assert self.probe("timeout") == 1
+            assert self.probe("timeout")
             assert self.circuit
             found.append((self.circuit.probe_at - self.clock.now) // SECOND)
         return found
@@ -117,7 +121,7 @@ def test_failures_before_a_circuit_was_closed_do_not_open_it_again(closed_by: st
     circuit = world.open()
     world.hear("http", by=world.retry)
     if closed_by == "retry":
-        assert world.probe(None) == 1
+        assert world.probe(None)
     else:
         world.registry.close_circuit(circuit)
     for one in (world.fan_out, world.retry):
@@ -183,9 +187,9 @@ def test_no_probe_is_granted_before_its_time_and_one_then() -> None:
     world = World()
     circuit = world.open()
     world.clock.now = circuit.probe_at - timedelta(microseconds=1)
-    assert world.retry.probes(circuit) == 0
+    assert not probes(world.retry, circuit)
     world.clock.now = circuit.probe_at
-    assert world.retry.probes(circuit) == 1
+    assert probes(world.retry, circuit)
 
 
 def test_only_one_of_two_that_claim_a_probe_gets_it() -> None:
@@ -193,14 +197,14 @@ def test_only_one_of_two_that_claim_a_probe_gets_it() -> None:
     circuit = world.open()
     world.clock.now = circuit.probe_at
     others = [world.another(probes=True) for _ in range(5)]
-    assert sum(each.probes(circuit) for each in others) == 1
+    assert sum(probes(each, circuit) for each in others) == 1
 
 
 def test_who_may_not_probe_claims_nothing() -> None:
     world = World()
     circuit = world.open()
     world.clock.now += timedelta(days=1)
-    assert world.fan_out.probes(circuit) == 0
+    assert not probes(world.fan_out, circuit)
     assert world.circuit == circuit
 
 
@@ -214,7 +218,7 @@ def test_each_probe_that_fails_doubles_the_wait_up_to_ten_minutes() -> None:
 def test_a_probe_that_succeeds_closes_the_circuit_and_forgets_the_failures() -> None:
     world = World()
     world.open()
-    assert world.probe(None) == 1
+    assert world.probe(None)
     assert world.circuit is None
     world.hear(*["http"] * 4, by=world.retry)
     assert world.circuit is None
@@ -226,8 +230,8 @@ def test_a_probe_that_succeeds_closes_the_circuit_and_forgets_the_failures() -> 
 def test_what_is_started_again_is_probed_at_once_by_one() -> None:
     world = World()
     circuit = world.untried()
-    assert world.fan_out.probes(circuit) == 0
-    assert [each.probes(circuit) for each in (world.retry, world.another(probes=True))] == [1, 0]
+    assert not probes(world.fan_out, circuit)
+    assert [probes(each, circuit) for each in (world.retry, world.another(probes=True))] == [True, False]
     assert world.circuit == replace(circuit, probe_at=NOW + 30 * SECOND)
 
 
@@ -247,7 +251,7 @@ def test_what_is_started_again_fails_once_a_probe_has_failed(
     world = World()
     world.untried()
     for end in ends:
-        assert world.probe(end) == 1
+        assert world.probe(end)
     assert counted == measured
     assert world.circuit == (None if ends[-1] is None else Circuit.opened("my-store", "sub_1", NOW))
     assert world.told == []
@@ -258,6 +262,27 @@ def test_who_was_told_of_an_untried_receiver_is_told_that_it_answers() -> None:
     world.registry.circuits["sub_1"] = replace(world.untried(), is_told=True)
     world.hear(None)
     assert world.circuit is None
+    assert world.told == [Notice.RECOVERED]
+
+
+@pytest.mark.parametrize("ends", [[None, "http"], ["http", None], [None, None, "timeout"]])
+def test_who_was_told_of_an_untried_receiver_is_told_that_it_answers_whatever_followed(
+    ends: list[str | None],
+) -> None:
+    world = World()
+    world.registry.circuits["sub_1"] = replace(world.untried(), is_told=True)
+    world.hear(*ends)
+    assert world.circuit is None
+    assert world.told == [Notice.RECOVERED]
+
+
+def test_who_was_told_of_an_untried_receiver_is_told_that_it_answers_also_after_it_failed() -> None:
+    world = World()
+    world.registry.circuits["sub_1"] = replace(world.untried(), is_told=True)
+    world.hear("http")
+    assert world.circuit
+    assert not world.circuit.is_untried
+    world.probe(None)
     assert world.told == [Notice.RECOVERED]
 
 
@@ -307,7 +332,7 @@ def test_a_probe_that_was_claimed_and_not_made_is_no_failure() -> None:
     for _ in range(9):
         assert world.circuit
         world.clock.now = world.circuit.probe_at
-        assert world.retry.probes(world.circuit) == 1
+        assert probes(world.retry, world.circuit)
     assert world.circuit
     assert world.circuit.is_untried
     assert world.told == []
@@ -316,7 +341,7 @@ def test_a_probe_that_was_claimed_and_not_made_is_no_failure() -> None:
 def test_what_was_reset_while_it_was_probed_stays_untried() -> None:
     world = World()
     before = dict(world.registry.circuits) | {"sub_1": world.untried()}
-    assert world.retry.probes(before["sub_1"]) == 1
+    assert probes(world.retry, before["sub_1"])
     world.clock.now += SECOND
     again = world.untried()
     world.retry.heard([(SUBSCRIPTION, attempt("http", world.clock.now))], before)
@@ -408,7 +433,7 @@ def test_a_subscription_that_had_next_to_nothing_to_send_for_five_days_is_not_di
     world.open()
     for _ in range(4):
         world.clock.now += timedelta(days=5)
-        assert world.probe("http") == 1
+        assert world.probe("http")
     assert world.registry.disabled == []
     world.probe("http")
     assert [each.disabled_reason for each in world.registry.disabled] == ["failing"]
@@ -452,7 +477,7 @@ def test_while_the_registry_is_down_no_probe_is_granted() -> None:
     circuit = world.open()
     world.clock.now = circuit.probe_at
     world.registry.is_down = True
-    assert world.retry.probes(circuit) == 0
+    assert not probes(world.retry, circuit)
 
 
 def test_a_probe_that_succeeds_while_the_registry_is_down_is_made_again_later() -> None:
@@ -460,9 +485,9 @@ def test_a_probe_that_succeeds_while_the_registry_is_down_is_made_again_later() 
     circuit = world.open()
     world.clock.now = circuit.probe_at
     before = dict(world.registry.circuits)
-    assert world.retry.probes(circuit) == 1
+    assert probes(world.retry, circuit)
     world.registry.is_down = True
     world.retry.heard([(SUBSCRIPTION, attempt(None, world.clock.now))], before)
     world.registry.is_down = False
-    assert world.probe(None) == 1
+    assert world.probe(None)
     assert world.circuit is None

@@ -1,12 +1,13 @@
 """Attempts: deliveries that are due, sent now, and what follows from how each ended.
 
-    hold back ─► claim ─► sign and send ─► queue what is to come later ─► record ─► circuits
+    hold back ─► claim ─► probe ─► sign and send ─► queue what is to come later ─► record ─► circuits
 
 All that follows an attempt does so for each wave of them that has ended: who hangs keeps nobody else waiting.
-Fan-out's first attempts and the later ones of `retry` go the same way, but for the claim: only for what was
-queued can several messages ask. An attempt that failed goes to the RetryQueue, a delivery that is given up
-to the dead-letter queue, and both before the log says so: what is queued and not recorded is at worst sent
-twice, what is recorded and not queued would be lost.
+Fan-out's first attempts and the later ones of `retry` go the same way; but for what was queued several
+messages may ask at once. So whoever attempts it claims its entry in the log first, and who only puts it off
+writes the entry only where nobody else has. An attempt that failed goes to the RetryQueue, a delivery that
+is given up to the dead-letter queue, and both before the log says so: what is queued and not recorded is at
+worst sent twice, what is recorded and not queued would be lost.
 """
 
 from collections import Counter
@@ -43,6 +44,10 @@ _SECRET_WAIT = timedelta(seconds=30)
 _RENEWED_AFTER = timedelta(hours=12)
 """Before it may be deleted, after a day at the earliest, the entry of what still waits is written anew."""
 
+CLAIM = timedelta(seconds=60)
+"""No attempt lasts longer: by then Lambda has ended its function."""
+
+UNRECORDED = "unrecorded"
 CIRCUIT_OPEN = "circuit_open"
 RATE_LIMITED = "rate_limited"
 SECRET_UNAVAILABLE = "secret_unavailable"  # noqa: S105 - a reason, no secret
@@ -62,14 +67,21 @@ class Due:
     """How many have been made; since a replay, where there was one."""
     earlier: int = 0
     """How many were made before the replay."""
+    is_shared: bool = False
+    """Whether several messages may ask for it at once."""
     logged: DeliveryRecord | None = None
-    """Its entry in the log."""
+    """Its entry in the log, as it was read or claimed."""
     has_slot: bool = False
     """Whether it has its turn under the subscription's rate limit already."""
     asked_at: datetime | None = None
     """When an operator asked for it."""
     quiet_until: datetime | None = None
     """It asks for a message, and the store's quiet hours have begun: until when."""
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether its entry may only be written as it was read: it is not claimed here."""
+        return self.is_shared and not (self.logged and self.logged.claimed_until)
 
     @property
     def made(self) -> int:
@@ -107,6 +119,16 @@ class Settled:
         if self.due.expires_at - log.expires_at >= _RENEWED_AFTER:
             return True
         return (self.state, self.reason, self.due.made) != (log.state, log.reason, log.attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The ids of the deliveries of which nothing was concluded here."""
+
+    unknown: frozenset[str]
+    """They have to come again."""
+    taken: frozenset[str]
+    """Somebody else is attempting them, or may be."""
 
 
 class Attempts:
@@ -154,46 +176,44 @@ class Attempts:
         dues: Sequence[Due],
         open_circuits: Mapping[str, Circuit],
         budget_seconds: float,
-        claim: Callable[[Sequence[Due]], Iterable[Due]] | None = None,
-    ) -> frozenset[str]:
+    ) -> Left:
         """Makes an attempt of each delivery, or says when the next is made.
 
         Args:
             dues: each delivery once.
             open_circuits: of their subscriptions.
             budget_seconds: how long sending may take; what is not sent by then goes to the queue.
-            claim: returns those that are to be made here after all; what becomes of the others is its own.
 
         Returns:
-            The ids of the deliveries that nothing is known of: they have to come again.
+            What was not concluded.
 
         Raises:
             Unavailable: the log is throttled or down; all of them have to come again.
         """
         bodies, broken = _render(dues)
         able = [due for due in dues if due.delivery.event.id not in broken]
-        able, settled = self._hold_back(able, open_circuits)
+        able, probed, held = self._hold_back(able, open_circuits)
         posts, unsigned = self._posts(able, bodies)
-        settled += unsigned
         by_id = {due.delivery.delivery_id: due for due in able}
-        if claim:
-            claimed = claim([by_id[post.delivery_id] for post in posts])
-            by_id = {due.delivery.delivery_id: due for due in claimed}
-            posts = [post for post in posts if post.delivery_id in by_id]
+        ours, taken = self._claim([by_id[post.delivery_id] for post in posts])
+        ours, late = self._probe(ours, probed)
+        by_id = {due.delivery.delivery_id: due for due in ours}
+        posts = [post for post in posts if post.delivery_id in by_id]
+        settled = held + unsigned + late
         unknown = {due.delivery.delivery_id for due in dues if due.delivery.event.id in broken}
         with closing(self._sender.waves(posts, budget_seconds)) as waves:
             for wave in waves:
                 settled += [self._settle(by_id[outcome.delivery_id], outcome) for outcome in wave.values()]
                 unknown |= self._conclude(settled, open_circuits)
                 settled = []
-        return frozenset(unknown)
+        return Left(frozenset(unknown), taken)
 
     # ------------------------------------------------------------ before the attempt
 
     def _hold_back(
         self, dues: Sequence[Due], open_circuits: Mapping[str, Circuit]
-    ) -> tuple[list[Due], list[Settled]]:
-        """Parts what may be sent now from what has to wait for its receiver."""
+    ) -> tuple[list[Due], dict[str, Circuit], list[Settled]]:
+        """Parts what may be sent now from what has to wait; returns also the circuits that it would probe."""
         by_subscription: dict[str, list[Due]] = {}
         held = [
             Settled(due, State.PENDING, Suppression.QUIET_HOURS.value, due.quiet_until)
@@ -203,6 +223,7 @@ class Attempts:
         for due in (due for due in dues if not due.quiet_until):
             by_subscription.setdefault(due.delivery.subscription.subscription_id, []).append(due)
         able: list[Due] = []
+        probed: dict[str, Circuit] = {}
         may_meet = self._circuits.are_probed_elsewhere
         kept_waiting = {
             theirs[0].delivery.checkout.store_id
@@ -212,15 +233,45 @@ class Attempts:
         for subscription_id, theirs in by_subscription.items():
             circuit = open_circuits.get(subscription_id)
             if circuit and not (may_meet and circuit.is_untried and circuit.store_id not in kept_waiting):
-                # A probe needs no turn: nothing else is sent, and once claimed it must not be put off.
-                probes = self._circuits.probes(circuit)
+                probes = int(self._circuits.may_probe(circuit))  # it needs no turn: nothing else is sent
+                if probes:
+                    probed[subscription_id] = circuit
                 now_able = theirs[:probes]
                 waiting = [self._after_probe(due, circuit) for due in theirs[probes:]]
             else:
                 now_able, waiting = self._take_turns(theirs)
             able += now_able
             held += waiting
-        return able, held
+        return able, probed, held
+
+    def _claim(self, dues: Sequence[Due]) -> tuple[list[Due], frozenset[str]]:
+        """Returns those that are ours to make now, and the ids of those that somebody else may be making."""
+        shared = [due for due in dues if due.is_shared]
+        if not shared:
+            return list(dues), frozenset()
+        now = self._now()
+        wanted = [
+            (due.logged, due.logged or entry(Settled(due, State.PENDING, UNRECORDED), now)) for due in shared
+        ]
+        claimed = self._deliveries.claim(wanted, now, now + CLAIM)
+        taken = frozenset(record.delivery_id for _, record in wanted) - claimed.keys()
+        return [
+            replace(due, logged=claimed.get(due.delivery.delivery_id, due.logged))
+            for due in dues
+            if due.delivery.delivery_id not in taken
+        ], taken
+
+    def _probe(self, dues: Sequence[Due], probed: Mapping[str, Circuit]) -> tuple[list[Due], list[Settled]]:
+        """Claims the probes, last of all: one that is claimed and not made keeps its receiver waiting."""
+        able: list[Due] = []
+        late: list[Settled] = []
+        for due in dues:
+            circuit = probed.get(due.delivery.subscription.subscription_id)
+            if circuit is None or self._circuits.claim_probe(circuit):
+                able.append(due)
+            else:
+                late.append(self._after_probe(due, circuit))
+        return able, late
 
     def _take_turns(self, dues: Sequence[Due]) -> tuple[list[Due], list[Settled]]:
         limit = dues[0].delivery.subscription.rate_limit_per_second if dues else None
@@ -339,7 +390,10 @@ class Attempts:
             Unavailable: the log is throttled or down.
         """
         now = self._now()
-        self._deliveries.record([entry(one, now) for one in settled if one.is_news])
+        news = [one for one in settled if one.is_news]
+        self._deliveries.record([entry(one, now) for one in news if not one.due.is_guarded])
+        if guarded := [(one.due.logged, entry(one, now)) for one in news if one.due.is_guarded]:
+            self._deliveries.amend(guarded, now)
         _log_failures(settled)
         _count(settled, now)
 

@@ -5,7 +5,7 @@ or closes. Whoever writes such a change first also notifies the operator, so eac
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -58,21 +58,22 @@ class Circuits:
         """Whether probes are left to another function."""
         return not self._probes
 
-    def probes(self, circuit: Circuit) -> int:
-        """How many deliveries may be attempted although the circuit is open: one, if a probe is due."""
-        now = self._now()
-        if not self._probes or now < circuit.probe_at:
-            return 0
-        claimed = circuit.claimed(now)
+    def may_probe(self, circuit: Circuit) -> bool:
+        """Whether one delivery may be attempted although the circuit is open, if nobody claims it first."""
+        return self._probes and self._now() >= circuit.probe_at
+
+    def claim_probe(self, circuit: Circuit) -> bool:
+        """Whether the attempt is ours to make."""
+        claimed = circuit.claimed(self._now())
         try:
             is_ours = self._registry.put_circuit(circuit, claimed)
         except Unavailable:
-            return 0
+            return False
         if is_ours:
             self._claimed[circuit.subscription_id] = claimed
         if is_ours and claimed.is_told and not circuit.is_told:
             self._notifications().send(Notice.FAILING, circuit.store_id, circuit.subscription_id)
-        return int(is_ours)
+        return is_ours
 
     def heard(
         self, attempts: Sequence[tuple[Subscription, Attempt]], open_circuits: Mapping[str, Circuit]
@@ -84,13 +85,18 @@ class Circuits:
             open_circuits: as they were known before the attempts.
         """
         last: dict[str, tuple[Subscription, Attempt]] = {}
+        answered: dict[str, Circuit] = {}
         for subscription, attempt in attempts:
-            self._note(subscription, attempt, is_open=subscription.subscription_id in open_circuits)
-            last[subscription.subscription_id] = subscription, attempt
-        answered = {each.subscription_id for each, attempt in attempts if attempt.failure is None}
-        known = self._close_untried(answered, open_circuits)
+            id_ = subscription.subscription_id
+            circuit = open_circuits.get(id_)
+            self._note(subscription, attempt, is_open=circuit is not None)
+            if circuit and circuit.is_untried and attempt.failure is None:
+                answered[id_] = circuit
+            if id_ not in answered or attempt.failure in (None, GONE):  # who has answered is known
+                last[id_] = subscription, attempt
+        closed = self._close_untried(answered.values())
         for subscription_id, (subscription, attempt) in last.items():
-            if subscription_id in known and attempt.failure != GONE:
+            if subscription_id in closed and attempt.failure != GONE:
                 continue
             try:
                 self._draw(subscription, attempt, self._as_claimed(open_circuits.get(subscription_id)))
@@ -98,19 +104,13 @@ class Circuits:
                 # The next attempt finds the same: nothing is lost but a little time.
                 logger.warning("circuit not written", extra={"subscription_id": subscription_id})
 
-    def _close_untried(
-        self, answered: Collection[str], open_circuits: Mapping[str, Circuit]
-    ) -> frozenset[str]:
-        """Closes the circuits of the new receivers that have answered, together: there may be many at once.
+    def _close_untried(self, answered: Iterable[Circuit]) -> frozenset[str]:
+        """Closes those of new receivers of which nobody has to be told, together: there may be many at once.
 
         Returns:
             Their subscriptions' ids.
         """
-        closed = [
-            circuit
-            for circuit in map(open_circuits.get, answered)
-            if circuit and circuit.is_untried and not circuit.is_told
-        ]
+        closed = [circuit for circuit in answered if not circuit.is_told]
         try:
             self._registry.close_untried(closed)
         except Unavailable:
@@ -148,7 +148,12 @@ class Circuits:
             if circuit.is_hopeless(now):
                 self._disable(subscription, FAILING, circuit)
         elif circuit or self._is_failing(subscription):
-            opened = Circuit.opened(subscription.store_id, subscription.subscription_id, now)
+            opened = Circuit.opened(
+                subscription.store_id,
+                subscription.subscription_id,
+                now,
+                is_told=circuit is not None and circuit.is_told,
+            )
             if self._registry.put_circuit(circuit, opened):
                 measure("CircuitsOpened", 1)
             self._failing.pop(_receiver(subscription), None)

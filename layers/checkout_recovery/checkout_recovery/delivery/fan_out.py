@@ -77,11 +77,11 @@ class FanOut:
             if delivery.suppressed
         ]
         due = [self._entry(delivery, now) for delivery in planned if not delivery.suppressed]
-        refused = self._attempts(due, self._open_circuits(arrivals), budget_seconds)
+        left = self._attempts(due, self._open_circuits(arrivals), budget_seconds)
         self._attempts.record(suppressed)
         _count(arrivals)
         self._forget()
-        return _lost(arrivals, planned, refused)
+        return _lost(arrivals, planned, left.unknown)
 
     def _open_circuits(self, arrivals: Iterable[Arrival]) -> dict[str, Circuit]:
         stores = {arrival.checkout.store_id for arrival in arrivals}

@@ -11,16 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from checkout_recovery.checkout.lifecycle import Checkout, Suppression
-from checkout_recovery.delivery.attempts import Attempts, Due, Settled, count_deliveries, entry
+from checkout_recovery.delivery.attempts import CLAIM, UNRECORDED, Attempts, Due, Left, count_deliveries
 from checkout_recovery.delivery.plan import Delivery, plan
 from checkout_recovery.delivery.relevance import NEWER_EVENT, TOO_OLD, Later, relevance
 from checkout_recovery.delivery.retry_policy import Ended, expires_at
 from checkout_recovery.observability import logger
 from checkout_recovery.queues import Purpose, RetryMessage, RetryQueue
-from checkout_recovery.subscriptions.circuit import Circuit
 from checkout_recovery.subscriptions.subscription import Subscription
 from checkout_recovery.tables.checkouts import CheckoutTable
 from checkout_recovery.tables.deliveries import FAILED, DeliveryRecord, DeliveryTable, State
@@ -36,12 +34,8 @@ _BEING_SENT_WITHIN = timedelta(seconds=30)
 _UNTIL_RECORDED = timedelta(seconds=5)
 """So long a delivery waits that somebody else may be about to record: who claimed it; or, once, fan-out,
 which queues what it does not attempt before it writes the log."""
-_UNRECORDED = "unrecorded"
-CLAIM = timedelta(seconds=60)
-"""No attempt lasts longer: by then Lambda has ended its function."""
 _MILLISECOND = timedelta(milliseconds=1)
 """How exactly an event's time is known to who has only its delivery's id."""
-_REPLAYED = "replayed"
 _OPEN = (State.PENDING, *FAILED)
 """What the end of a message may still change: a delivery that was delivered stays so whatever comes after."""
 
@@ -62,6 +56,16 @@ class _Judged:
     verdict: Delivery | Ended | Later
 
     @property
+    def delivery_id(self) -> str:
+        """The delivery that is to be made, or else the message's own."""
+        return (self.verdict if isinstance(self.verdict, Delivery) else self.waiting.message).delivery_id
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another delivery is to be made in the place of the message's own."""
+        return self.delivery_id != self.waiting.message.delivery_id
+
+    @property
     def newest(self) -> Delivery | None:
         """The delivery that took this one's place."""
         if self.verdict != _OVERTAKEN or self.checkout is None or self.subscription is None:
@@ -69,7 +73,30 @@ class _Judged:
         return next(plan(self.checkout, [self.subscription]), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """A delivery that is to end."""
+
+    one: _Judged
+    verdict: Ended
+    seen: DeliveryRecord | None
+    """Its entry in the log."""
+    stands: DeliveryRecord
+    """The same, or what it would be."""
+
+    def record(self, now: datetime) -> DeliveryRecord:
+        """Its entry afterwards."""
+        return replace(self.stands, state=self.verdict.state, reason=self.verdict.reason, recorded_at=now)
+
+    def letter(self, now: datetime) -> RetryMessage:
+        """What the dead-letter queue is told of it."""
+        changes = {"reason": self.verdict.reason, "not_before": now}
+        return self.one.waiting.message.model_copy(update=changes)
+
+
 _OVERTAKEN = Ended(State.SUPERSEDED, NEWER_EVENT)
+_REPLACED = Ended(State.SUPERSEDED, "replayed")
+"""By the checkout's newest event."""
 
 
 class Retry:
@@ -134,45 +161,35 @@ class Retry:
         records = self._records(judged)
         judged = [one for each in judged if (one := _unless_done(each, records, now))]
         judged = self._spare(judged)
-        again = unreadable | self._end(judged, registered, records, now)
+        ended = [(one, one.verdict) for one in judged if isinstance(one.verdict, Ended)]
+        left = self._end(ended, registered, records, now)
         dues: dict[str, Due] = {}
-        owners: dict[str, list[str]] = {}
-        for one in judged:
+        # An operator's first: where a retry asks for the same, it is still theirs and has all its attempts.
+        for one in sorted(judged, key=lambda one: one.waiting.message.purpose is Purpose.RETRY):
             if isinstance(one.verdict, Delivery):
                 due = self._due(one.waiting.message, one.verdict, records, registered, now)
                 dues.setdefault(one.verdict.delivery_id, due)
-                owners.setdefault(one.verdict.delivery_id, []).append(one.waiting.record_id)
-        circuits: dict[str, Circuit] = {}
-        for store in registered.values():
-            circuits |= store.circuits
-        taken: set[str] = set()
-        claim = partial(self._claim, taken)
         if dues:
-            refused = self._attempts(list(dues.values()), circuits, budget_seconds, claim)
-            again |= {record_id for delivery_id in refused for record_id in owners[delivery_id]}
-        return again, [later for one in judged if (later := self._waiting_on(one, taken))]
-
-    def _claim(self, taken: set[str], dues: Sequence[Due]) -> list[Due]:
-        """Returns those that are ours to make now; adds to `taken` those that somebody else is making."""
-        now = self._now()
-        entries = [due.logged or entry(Settled(due, State.PENDING, _UNRECORDED), now) for due in dues]
-        claimed = self._deliveries.claim(entries, now, now + CLAIM)
-        taken.update(each.delivery_id for each in entries if each.delivery_id not in claimed)
-        return [
-            replace(due, logged=claimed[due.delivery.delivery_id])
-            for due in dues
-            if due.delivery.delivery_id in claimed
-        ]
+            circuits = {id_: each for store in registered.values() for id_, each in store.circuits.items()}
+            made = self._attempts(list(dues.values()), circuits, budget_seconds)
+            left = Left(left.unknown | made.unknown, left.taken | made.taken)
+            # Only now: cut off in between, the message comes again, and has to stand for both still.
+            concluded = dues.keys() - left.unknown - left.taken
+            replaced = [
+                (one, _REPLACED) for one in judged if one.is_replaced and one.delivery_id in concluded
+            ]
+            self._end(replaced, registered, records, now)
+        again = unreadable | {one.waiting.record_id for one in judged if one.delivery_id in left.unknown}
+        return again, [later for one in judged if (later := self._waiting_on(one, left.taken))]
 
     def _waiting_on(self, one: _Judged, taken: Collection[str]) -> Waiting | None:
         """The message of what has to wait on."""
-        match one.verdict:
-            case Later(not_before, reason):
-                changes = {"not_before": not_before, "reason": reason}
-            case Delivery(delivery_id=id_) if id_ in taken:
-                changes = {"not_before": self._now() + _UNTIL_RECORDED}
-            case _:
-                return None
+        if isinstance(one.verdict, Later):
+            changes = {"not_before": one.verdict.not_before, "reason": one.verdict.reason}
+        elif one.delivery_id in taken:
+            changes = {"not_before": self._now() + _UNTIL_RECORDED}
+        else:
+            return None
         return replace(one.waiting, message=one.waiting.message.model_copy(update=changes))
 
     def _judge(
@@ -236,6 +253,7 @@ class Retry:
             self._expires_at(store, now),
             attempts=message.attempts if is_retry else 0,  # a replay has all its attempts
             earlier=message.earlier if is_retry else made,
+            is_shared=True,
             logged=record,
             has_slot=message.has_slot,
             asked_at=message.asked_at if is_retry else now,
@@ -244,41 +262,40 @@ class Retry:
 
     def _end(
         self,
-        judged: Sequence[_Judged],
+        ending: Sequence[tuple[_Judged, Ended]],
         registered: Mapping[str, Subscriptions],
         records: Mapping[str, DeliveryRecord],
         now: datetime,
-    ) -> frozenset[str]:
-        """Ends what does not matter any more; returns the records of what could not be kept."""
-        ended: dict[str, DeliveryRecord] = {}
-        given_up: dict[str, RetryMessage] = {}
-        contracts: dict[str, str] = {}
-        for one in judged:
-            message, verdict = one.waiting.message, one.verdict
-            if isinstance(verdict, Later):
-                continue
-            if isinstance(verdict, Delivery):
-                if verdict.delivery_id == message.delivery_id:
-                    continue
-                verdict = Ended(State.SUPERSEDED, _REPLAYED)  # by the checkout's newest event
-            expires_at = self._expires_at(registered[message.store_id], now)
-            record = records.get(message.delivery_id) or _first_record(message, now, expires_at)
-            if record.state not in _OPEN:
-                continue
-            id_ = message.delivery_id
-            ended[id_] = replace(record, state=verdict.state, reason=verdict.reason, recorded_at=now)
-            contracts[id_] = _contract(one.subscription)
-            if verdict.state in FAILED:
-                given_up[id_] = message.model_copy(update={"reason": verdict.reason, "not_before": now})
-        refused = self._dead_letters.send([*given_up.values()], now) if given_up else frozenset()
-        kept = [record for id_, record in ended.items() if id_ not in refused]
-        self._deliveries.record(kept)
-        count_deliveries(Counter((contracts[record.delivery_id], record.state.value) for record in kept))
+    ) -> Left:
+        """Ends what does not matter any more, but for what somebody else has written of since.
+
+        What is given up is claimed first: the dead-letter queue must not have what is being delivered.
+        """
+        endings: dict[str, _Ending] = {}
+        for one, verdict in ending:
+            expires_at = self._expires_at(registered[one.waiting.message.store_id], now)
+            seen = records.get(one.waiting.message.delivery_id)
+            stands = seen or _first_record(one.waiting.message, now, expires_at)
+            if stands.state in _OPEN:
+                endings[stands.delivery_id] = _Ending(one, verdict, seen, stands)
+        failed = {id_: each for id_, each in endings.items() if each.verdict.state in FAILED}
+        claims = [(each.seen, each.stands) for each in failed.values()]
+        claimed = self._deliveries.claim(claims, now, now + CLAIM)
+        letters = [failed[id_].letter(now) for id_ in claimed]
+        refused = self._dead_letters.send(letters, now) if letters else frozenset()
         if refused:
             logger.error("a queue refused messages", extra={"refused": len(refused)})
-        return frozenset(
-            one.waiting.record_id for one in judged if one.waiting.message.delivery_id in refused
+        given_up = claimed.keys() - refused
+        self._deliveries.record([failed[id_].record(now) for id_ in given_up])
+        others = [(each.seen, each.record(now)) for id_, each in endings.items() if id_ not in failed]
+        written = self._deliveries.amend(others, now) | given_up
+        count_deliveries(
+            Counter(
+                (_contract(endings[id_].one.subscription), endings[id_].verdict.state.value)
+                for id_ in written
+            )
         )
+        return Left(refused, frozenset(failed.keys() - claimed.keys()))
 
     def _expires_at(self, store: Subscriptions, now: datetime) -> datetime:
         return now + timedelta(days=store.settings.delivery_retention_days or self._retention_days)
@@ -292,8 +309,8 @@ def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord], now: datet
     if any(each and each.claimed_until and each.claimed_until > now for each in (own, newest)):
         return replace(one, verdict=Later(now + _UNTIL_RECORDED, message.reason))
     if message.purpose is Purpose.RETRY:
-        if own is None and not message.attempts and message.reason != _UNRECORDED:
-            return replace(one, verdict=Later(now + _UNTIL_RECORDED, _UNRECORDED))
+        if own is None and not message.attempts and message.reason != UNRECORDED:
+            return replace(one, verdict=Later(now + _UNTIL_RECORDED, UNRECORDED))
         # A later attempt is recorded only once a message of its own is queued: that one goes on.
         is_last = own is None or message.earlier + message.attempts >= own.attempts
         is_open = is_last and (own is None or own.state is State.PENDING)
@@ -325,7 +342,9 @@ def _unless_untold(one: _Judged, records: Mapping[str, DeliveryRecord], now: dat
     if newest is None:
         return one
     record = records.get(newest.delivery_id)
-    is_planned = record is not None and record.state is not State.SUPPRESSED
+    is_planned = (  # what was only claimed has no message
+        record is not None and record.state is not State.SUPPRESSED and record.reason != UNRECORDED
+    )
     is_fresh = record is None and now - newest.event.time < _PLANNED_WITHIN
     if is_planned or is_fresh:
         return one

@@ -48,11 +48,11 @@ class Circuit:
     @classmethod
     def untried(cls, store_id: str, subscription_id: str, now: datetime, *, is_told: bool = False) -> Self:
         """Waits for the first attempt, which may be made at once."""
-        opened = cls.opened(store_id, subscription_id, now)
-        return replace(opened, probe_at=now, is_untried=True, is_told=is_told)
+        opened = cls.opened(store_id, subscription_id, now, is_told=is_told)
+        return replace(opened, probe_at=now, is_untried=True)
 
     @classmethod
-    def opened(cls, store_id: str, subscription_id: str, now: datetime) -> Self:
+    def opened(cls, store_id: str, subscription_id: str, now: datetime, *, is_told: bool = False) -> Self:
         """Opens for a subscription that fails."""
         return cls(
             store_id=store_id,
@@ -60,6 +60,7 @@ class Circuit:
             failing_since=now,
             probe_at=now + FIRST_WAIT,
             wait=NEXT_WAIT,
+            is_told=is_told,
         )
 
     def claimed(self, now: datetime) -> "Circuit":

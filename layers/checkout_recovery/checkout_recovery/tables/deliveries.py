@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from checkout_recovery.errors import Unavailable
+from checkout_recovery.observability import logger
 from checkout_recovery.tables.batch import of_each, read_batch, write_batch
 from checkout_recovery.tables.driver import driver_errors
 
@@ -270,42 +272,76 @@ class DeliveryTable:
         write_batch(self._client, self.table_name, map(_encode, records), self._sleep)
 
     def claim(
-        self, records: Sequence[DeliveryRecord], now: datetime, until: datetime
+        self, wanted: Collection[tuple[DeliveryRecord | None, DeliveryRecord]], now: datetime, until: datetime
     ) -> dict[str, DeliveryRecord]:
-        """Claims deliveries for an attempt, so that of several who would make it one does.
+        """Claims deliveries, so that of several who would make an attempt, or end it, one does.
 
         Args:
-            records: the entries as they were read, or are to begin where there was none.
+            wanted: each entry as it was read, and as it is to stand; None where there was none.
             now: UTC; a claim that ended before it is over.
-            until: when these end, in whole seconds.
+            until: when these end.
 
         Returns:
-            The claimed entries by delivery id; the others have changed since, or are somebody else's.
+            The claimed entries by delivery id. The others have changed since, are somebody else's, or could
+            not be written: they are to be looked at again.
+        """
+
+        def claim(change: tuple[DeliveryRecord | None, DeliveryRecord]) -> DeliveryRecord | None:
+            seen, record = change
+            claimed = replace(record, claimed_until=until)
+            try:
+                return claimed if self._put_unless_changed(seen, claimed, now) else None
+            except Unavailable:
+                logger.warning("delivery not claimed", extra={"delivery_id": record.delivery_id})
+                return None
+
+        return {each.delivery_id: each for each in of_each(claim, wanted) if each}
+
+    def amend(
+        self, changes: Collection[tuple[DeliveryRecord | None, DeliveryRecord]], now: datetime
+    ) -> frozenset[str]:
+        """Writes what became of deliveries that nobody else has written of since, and that nobody claims.
+
+        Args:
+            changes: each entry as it was read, and as it is to stand; None where there was none.
+            now: UTC; a claim that ended before it is over.
+
+        Returns:
+            The ids of those that are written.
 
         Raises:
-            Unavailable: DynamoDB is throttled or down; some may be claimed.
+            Unavailable: DynamoDB is throttled or down; some may be written.
         """
-        claims = [replace(record, claimed_until=until) for record in records]
-        won = of_each(lambda claim: self._claim(claim, now), claims)
-        return {claim.delivery_id: claim for claim, is_won in zip(claims, won, strict=True) if is_won}
+        written = of_each(lambda change: self._put_unless_changed(*change, now), changes)
+        return frozenset(
+            record.delivery_id for (_, record), done in zip(changes, written, strict=True) if done
+        )
 
-    def _claim(self, claim: DeliveryRecord, now: datetime) -> bool:
+    def _put_unless_changed(self, seen: DeliveryRecord | None, record: DeliveryRecord, now: datetime) -> bool:
+        item = _encode(record)
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(delivery_id)"}
+        if seen:
+            condition = {
+                "ConditionExpression": "recorded_at = :seen AND "
+                "(attribute_not_exists(claimed_until) OR claimed_until <= :now)",
+                "ExpressionAttributeValues": {
+                    ":seen": {"S": seen.recorded_at.isoformat()},
+                    ":now": {"S": now.isoformat()},
+                },
+            }
         try:
             with driver_errors():
                 self._client.put_item(
                     TableName=self.table_name,
-                    Item=_encode(claim),
-                    ConditionExpression="attribute_not_exists(delivery_id) OR (recorded_at = :seen AND "
-                    "(attribute_not_exists(claimed_until) OR claimed_until < :now))",
-                    ExpressionAttributeValues={
-                        ":seen": {"S": claim.recorded_at.isoformat()},
-                        ":now": {"N": str(int(now.timestamp()))},
-                    },
+                    Item=item,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **condition,
                 )
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-                return False
-            raise
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            # A call whose answer is lost is made again, and then finds what it has written itself.
+            return bool(error.response.get("Item") == item)
         return True
 
 
@@ -370,7 +406,7 @@ def _encode(record: DeliveryRecord) -> dict[str, Any]:
     if record.history:
         item["history"] = {"S": _encode_history(record.history[-MAX_HISTORY:])}
     if record.claimed_until is not None:
-        item["claimed_until"] = {"N": str(int(record.claimed_until.timestamp()))}
+        item["claimed_until"] = {"S": record.claimed_until.isoformat()}
     return item
 
 
@@ -402,7 +438,5 @@ def _decode(item: Mapping[str, Any]) -> DeliveryRecord:
         history=_decode_history(item["history"]["S"]) if "history" in item else (),
         recorded_at=datetime.fromisoformat(item["recorded_at"]["S"]),
         expires_at=datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC),
-        claimed_until=datetime.fromtimestamp(int(item["claimed_until"]["N"]), UTC)
-        if "claimed_until" in item
-        else None,
+        claimed_until=datetime.fromisoformat(item["claimed_until"]["S"]) if "claimed_until" in item else None,
     )

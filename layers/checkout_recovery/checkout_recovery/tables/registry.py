@@ -43,6 +43,7 @@ OVERLAPS = "#overlaps"
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _TRIES = 5
 _TRANSACTION_ACTIONS = 100  # DynamoDB's limit
+_CLOSED_AT_ONCE = (_TRANSACTION_ACTIONS - 1) // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,14 +330,12 @@ class RegistryTable:
         )
 
     def close_circuit(self, circuit: Circuit) -> bool:
-        """Closes a circuit; returns whether it was open.
+        """Closes a circuit; returns whether it was open: another may have taken its place.
 
         Raises:
             Unavailable: the table is throttled, down or too busy.
         """
-        own, named = self._circuit_deletes(circuit.store_id, circuit.subscription_id)
-        own["Delete"]["ConditionExpression"] = "attribute_exists(store_id)"
-        return self._changes([self._revise(circuit.store_id, 0), own, named])
+        return self._changes([self._revise(circuit.store_id, 0), *self._closes(circuit)])
 
     def close_untried(self, circuits: Iterable[Circuit]) -> None:
         """Closes circuits of which nobody has to be told, in a write or two for each store.
@@ -344,13 +343,18 @@ class RegistryTable:
         Raises:
             Unavailable: the table is throttled, down or too busy.
         """
-        deletes: dict[str, list[dict[str, Any]]] = {}
+        by_store: dict[str, list[Circuit]] = {}
         for circuit in circuits:
-            theirs = self._circuit_deletes(circuit.store_id, circuit.subscription_id)
-            deletes.setdefault(circuit.store_id, []).extend(theirs)
-        for store_id, theirs in deletes.items():
-            for start in range(0, len(theirs), _TRANSACTION_ACTIONS - 1):
-                self._changes([self._revise(store_id, 0), *theirs[start : start + _TRANSACTION_ACTIONS - 1]])
+            by_store.setdefault(circuit.store_id, []).append(circuit)
+        for store_id, theirs in by_store.items():
+            for start in range(0, len(theirs), _CLOSED_AT_ONCE):
+                together = theirs[start : start + _CLOSED_AT_ONCE]
+                actions = [
+                    action for circuit in together for action in self._closes(circuit, or_is_closed=True)
+                ]
+                if not self._changes([self._revise(store_id, 0), *actions]):
+                    for circuit in together:  # another has taken the place of one
+                        self.close_circuit(circuit)
 
     def open_circuits(self) -> list[tuple[str, str]]:
         """Names the stack's open circuits: (store_id, subscription_id) of each.
@@ -407,6 +411,20 @@ class RegistryTable:
             "ConditionExpression": "attribute_exists(store_id)",
         }
         return {"ConditionCheck": check}
+
+    def _closes(self, circuit: Circuit, *, or_is_closed: bool = False) -> list[dict[str, Any]]:
+        """Closes it, also if it has been opened meanwhile; but not that of another, untried receiver."""
+        own, named = self._circuit_deletes(circuit.store_id, circuit.subscription_id)
+        is_closed = "attribute_not_exists(store_id) OR " if or_is_closed else ""
+        own["Delete"] |= {
+            "ConditionExpression": f"{is_closed}failing_since = :since "
+            "OR (attribute_exists(store_id) AND NOT is_untried = :untried)",
+            "ExpressionAttributeValues": {
+                ":since": encode(circuit.failing_since.isoformat()),
+                ":untried": encode(True),
+            },
+        }
+        return [own, named]
 
     def _circuit_deletes(self, store_id: str, subscription_id: str) -> list[dict[str, Any]]:
         keys = (self._key(store_id, _CIRCUIT + subscription_id), self._key(_OPEN_CIRCUITS, subscription_id))
