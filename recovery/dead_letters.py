@@ -63,7 +63,7 @@ def show(session: Session, queue: QueueName, limit: Look = 20) -> None:
 )
 def requeue(session: Session, queue: QueueName, store: OneStore = None, limit: Most = None) -> None:
     """Have what a queue has tried again. Exit code 1 if some of it could not be."""
-    _repeat(session, queue, _body(store), limit)
+    _repeat(session, queue, _body(session, store), limit)
 
 
 @command(rejected, "list", examples="recovery rejected list")
@@ -79,7 +79,7 @@ def list_rejected(session: Session, limit: Look = 20) -> None:
 )
 def replay(session: Session, store: OneStore = None, limit: Most = None) -> None:
     """Have them taken in again, as after an adapter was corrected; what is still not understood stays."""
-    _repeat(session, Queue.REJECTED, _body(store), limit)
+    _repeat(session, Queue.REJECTED, _body(session, store), limit)
 
 
 @command(
@@ -105,8 +105,12 @@ def _confirm() -> None:
         raise Failure("Nothing was deleted.")
 
 
-def _body(store: str | None) -> Answer:
-    return {"store_id": store} if store else {}
+def _body(session: Session, store: str | None) -> Answer:
+    """Names the store, if it is one: of a mistyped one there would be nothing to do, and nobody the wiser."""
+    if not store:
+        return {}
+    session.api.get(path("stores", store))
+    return {"store_id": store}
 
 
 def _show(session: Session, queue: Queue, limit: int) -> None:

@@ -102,9 +102,9 @@ def show_delivery(
 
 @command(app, "replay", examples="recovery deliveries replay my-store sub_1 dlv_0193…")
 def replay(session: Session, store: StoreId, subscription: SubscriptionId, delivery: DeliveryId) -> None:
-    """Have a delivery made again, whatever became of it. It is queued: `show` says what comes of it.
+    """Have a delivery made again, whatever became of it: the checkout's newest event is queued.
 
-    For one that is pending, a retry already waits.
+    `recovery checkout` says what comes of it. For one that is pending, a retry already waits.
     """
     queued = session.api.send(
         "POST", path("stores", store, "subscriptions", subscription, "deliveries", delivery, "replay")
@@ -138,4 +138,4 @@ def _one(session: Session, store: str, subscription: str, delivery: str) -> Answ
         for found in items(page, "deliveries"):
             if found.get("delivery_id") == delivery:
                 return found
-    raise Failure(f"The log of {subscription} has no delivery {delivery}.")
+    raise Failure(f"There is no delivery {delivery} of a subscription {subscription} of {store}.")

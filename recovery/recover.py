@@ -19,6 +19,7 @@ from recovery.failure import Failure
 from recovery.session import Session, command
 from recovery.show import Screen
 
+_CONFLICT = 409
 _PAGES = 10
 """How many pages of the log are looked through for the first that are pending."""
 _BY_THEMSELVES = (
@@ -70,6 +71,10 @@ class Recovered:
     """How many of the same time wait for their next attempt; None where that was not asked or not known."""
     more_pending: bool = False
     """Whether there are more than were counted."""
+    stopped: bool = False
+    """Whether it is paused or disabled."""
+    refused: bool = False
+    """Whether the API would refuse the same again."""
     left_alone: bool = False
     """Whether its receiver is, so that what was queued waits for the next probe."""
 
@@ -151,6 +156,8 @@ def _recover_one(
             run.looked_at += count(answer, "looked_at")
         except Failure as failure:
             run.failure = failure.message
+            run.stopped = failure.status == _CONFLICT
+            run.refused = not (run.stopped or failure.passes)
             return
         run.queued += queued
         following = answer.get("next_cursor")
@@ -220,9 +227,14 @@ def _tell(
             f"{name} is stopped and was left out: `recovery subscriptions resume {store} {name}` first."
         )
     for run in runs:
+        if run.stopped:
+            screen.say(
+                f"{run.subscription_id} is stopped: "
+                f"`recovery subscriptions resume {store} {run.subscription_id}` first."
+            )
         if run.left_alone:
             screen.say(f"The receiver of {run.subscription_id} is left alone: {_UNTIL_PROBED}")
-        if not run.finished:
+        if not (run.finished or run.refused):
             screen.note(f"Go on with: {_again(store, asked, run)}")
 
 

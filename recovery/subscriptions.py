@@ -45,7 +45,12 @@ def _overlap(text: str | timedelta) -> timedelta:
 
 Overlap = Annotated[
     timedelta,
-    typer.Option(parser=_overlap, metavar="LENGTH", help="How long the previous key signs along: 10m to 7d."),
+    typer.Option(
+        parser=_overlap,
+        metavar="LENGTH",
+        show_default="1d",
+        help="How long the previous key signs along: 10m to 7d.",
+    ),
 ]
 
 

@@ -80,6 +80,11 @@ def test_no_shop_is_compared_because_the_token_names_the_store() -> None:
     assert read_own(dumps({"checkout_id": 1, "shop": {"link": "x.com"}}).encode()).shops == frozenset()
 
 
+def test_a_phone_that_is_none_is_refused_in_our_words() -> None:
+    message = "must be a string, or an object with a number"
+    assert errors_of(phone=5) == (FieldError("phone", message),)
+
+
 def test_a_phone_may_be_split() -> None:
     phone = snapshot_of(phone={"number": "9876543210", "dial_code": "91"}).details.phone
     assert phone == Phone(number="9876543210", dial_code="91", e164="+919876543210")

@@ -14,7 +14,14 @@ from pydantic import BaseModel
 from checkout_recovery.checkout.event import Event, EventType
 from checkout_recovery.checkout.lifecycle import Checkout
 from checkout_recovery.dead_letter_queues import QueueName
-from checkout_recovery.errors import Conflict, Forbidden, Unavailable
+from checkout_recovery.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    MalformedRequest,
+    NotFound,
+    Unavailable,
+)
 from checkout_recovery.subscriptions.answers import (
     CaptureAnswer,
     CheckoutAnswer,
@@ -259,7 +266,7 @@ def test_a_delivery_that_is_not_in_the_log_is_told(api: PlayedApi, asked: str) -
     api.play(LOG, deliveries(1))
     result = run("deliveries", "show", "my-store", "sub_1", asked)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert f"has no delivery {asked}" in result.stderr
+    assert f"There is no delivery {asked}" in result.stderr
 
 
 def test_a_replay_is_asked_for_once(api: PlayedApi) -> None:
@@ -396,7 +403,16 @@ def test_a_recovery_that_breaks_off_says_how_to_go_on(api: PlayedApi) -> None:
     )
     assert result.exit_code == 1
     assert "The subscription is paused (409)" in result.stdout
+    assert "`recovery subscriptions resume my-store sub_1` first" in result.stdout
     assert f"Go on with: {again}" in result.stderr
+
+
+def test_a_recovery_that_is_refused_does_not_say_to_ask_the_same_again(api: PlayedApi) -> None:
+    api.play(RECOVER, problem(MalformedRequest(errors=[FieldError("cursor", "is none")])))
+    result = run("recover", "my-store", "sub_1", "--since", "2h", "--cursor", "dlv_x")
+    assert result.exit_code == 1
+    assert "cursor: is none" in result.stdout
+    assert "Go on with" not in result.stderr
 
 
 def test_a_recovery_that_is_interrupted_says_how_to_go_on(api: PlayedApi) -> None:
@@ -453,10 +469,18 @@ def test_a_look_at_a_queue_shows_what_its_messages_tell(api: PlayedApi) -> None:
 
 
 def test_requeueing_ends_when_nothing_is_left(api: PlayedApi) -> None:
+    api.play("GET /v1/stores/my-store", answer(store()))
     api.play(REQUEUE, requeued(50, 30), requeued(30, 0))
     found = shown("dlq", "requeue", "deliveries", "--store", "my-store")
-    assert [asked.json for asked in api.asked] == [{"limit": 50, "store_id": "my-store"}] * 2
+    assert [asked.json for asked in api.requests(REQUEUE)] == [{"limit": 50, "store_id": "my-store"}] * 2
     assert (found["requeued"], found["left"]) == (80, 0)
+
+
+def test_nothing_is_requeued_for_a_store_that_there_is_not(api: PlayedApi) -> None:
+    api.play("GET /v1/stores/my-stroe", problem(NotFound("There is no such store")))
+    result = run("dlq", "requeue", "deliveries", "--store", "my-stroe")
+    assert (result.exit_code, api.requests(REQUEUE)) == (1, [])
+    assert "There is no such store" in result.stderr
 
 
 def test_requeueing_ends_when_nothing_moves(api: PlayedApi) -> None:

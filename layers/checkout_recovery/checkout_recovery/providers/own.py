@@ -88,8 +88,10 @@ def _moment(value: Any) -> datetime | None:
 def _phone(value: Any) -> Any:
     """A phone is an object, or the number alone."""
     number = value.get("number") if isinstance(value, dict) else value
-    if _is_blank(number):
+    if value is None or _is_blank(number):
         return None
+    if not isinstance(value, str | dict):
+        raise PydanticCustomError("unreadable", "must be a string, or an object with a number")
     return {"number": value} if isinstance(value, str) else value
 
 

@@ -113,7 +113,7 @@ class SubscriptionKeeper:
         known = SUBSCRIPTION_ID.fullmatch(subscription_id)
         subscription = self._registry.subscription(store_id, subscription_id) if known else None
         if subscription is None:
-            raise NotFound("The store has no such subscription")
+            raise NotFound("There is no such store, or no such subscription of it")
         return subscription
 
     def page(self, store_id: str, cursor: str = "", limit: int = MAX_PAGE) -> Page:
