@@ -274,6 +274,48 @@ def test_one_claim_that_is_throttled_keeps_no_other_delivery_waiting(shop: Shop)
     assert duplicates(shop) == 0
 
 
+def test_one_entry_that_is_throttled_keeps_no_other_delivery_waiting(shop: Shop) -> None:
+    """Of a delivery that has been overtaken; it comes again and is ended then."""
+    shop.subscribe("sub_old")
+    shop.subscribe("sub_a")
+    old = begun("old")
+    newest = bought(old)
+    others = [begun(f"c{number}") for number in range(9)]
+    shop.save(newest, *others)
+    shop.fan_out(newest)
+    error: Any = {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+
+    def throttle(params: Any, **_: Any) -> None:
+        if "sub_old" in str(params["body"]):
+            raise ClientError(error, "PutItem")
+
+    with hooked(shop.forget, "before-call.dynamodb.PutItem", throttle):
+        assert shop.retry(waiting_for(old, "sub_old"), *(waiting_for(one) for one in others)) == []
+    assert set(shop.ids_heard["sub_a"]) == ids([newest, *others])
+    assert [message.subscription_id for message in shop.waiting()] == ["sub_old"]
+    shop.deliver_all()
+    found = shop.dynamodb.scan(TableName="DeliveryTable")["Items"]
+    assert sorted(item["state"]["S"] for item in found) == ["delivered"] * 11 + ["superseded"]
+
+
+def test_entries_that_cannot_be_written_double_no_message(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    checkouts = [begun(f"c{number}") for number in range(10)]
+    shop.save(*checkouts)
+    circuit = Circuit.opened(STORE, "sub_a", datetime.now(UTC) + MINUTE)
+    assert wiring.registry().put_circuit(None, circuit)
+    messages = [waiting_for(one) for one in checkouts]
+    with hooked(shop.forget, "before-call", fails(*THROTTLED, "PutItem")):
+        for _ in range(3):
+            assert shop.retry(*messages) == []
+            messages = shop.take()
+            assert len(messages) == len(checkouts)
+    wiring.registry().close_circuit(circuit)
+    assert shop.retry(*messages) == []
+    assert_each_heard(shop, checkouts, "sub_a")
+    assert duplicates(shop) == 0
+
+
 def test_a_probe_whose_key_cannot_be_had_is_not_used_up(shop: Shop) -> None:
     shop.subscribe("sub_a")
     one = begun()

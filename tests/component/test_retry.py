@@ -556,6 +556,75 @@ def test_what_another_has_delivered_is_not_superseded(shop: Shop) -> None:
     assert delivered in entries(shop)
 
 
+def test_a_claim_that_was_over_when_it_was_read_is_nobody_s_leave_to_write(shop: Shop) -> None:
+    endpoint = shop.subscribe("sub_a")
+    one = begun()
+    shop.save(one)
+    endpoint.status = 503
+    shop.fan_out(one)
+    shop.take()
+    endpoint.status = 200
+    left_over = datetime.now(UTC) - MINUTE  # by a function that died
+    wiring.deliveries().record([replace(shop.records["sub_a"], claimed_until=left_over)])
+    circuit = Circuit.opened(STORE, "sub_a", datetime.now(UTC))
+    assert wiring.registry().put_circuit(None, circuit)
+
+    def deliver(**_: Any) -> None:
+        if wiring.registry().close_circuit(circuit):
+            assert shop.retry(waiting_for(one)) == []
+
+    with hooked(shop.forget, "before-call.sqs.SendMessageBatch", deliver):
+        assert shop.retry(waiting_for(one)) == []
+    shop.deliver_all()
+    assert shop.states == {"sub_a": ("delivered", None)}
+    assert len(shop.ids_heard["sub_a"]) == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_the_same_batch_recovers_is_not_given_up(shop: Shop, order: int) -> None:
+    shop.subscribe("sub_a")
+    one = begun(at=datetime.now(UTC) - 7 * HOUR)
+    shop.save(one)
+    assert shop.retry(*[waiting_for(one), waiting_for(one, purpose=Purpose.RECOVER)][::order]) == []
+    assert shop.states == {"sub_a": ("delivered", None)}
+    assert bodies("DeliveryDeadLetterQueue") == []
+    assert shop.waiting() == []
+
+
+@pytest.mark.parametrize("purpose", [Purpose.RECOVER, Purpose.REPLAY])
+@pytest.mark.parametrize("end", ["expired", "exhausted"])
+def test_what_an_operator_asks_for_outlives_the_older_message_of_the_same_delivery(
+    shop: Shop, end: str, purpose: Purpose
+) -> None:
+    endpoint = shop.subscribe("sub_a")
+    one = begun(at=datetime.now(UTC) - 7 * HOUR) if end == "expired" else bought(begun())
+    shop.save(one)
+    circuit = Circuit.opened(STORE, "sub_a", datetime.now(UTC))
+    assert wiring.registry().put_circuit(None, circuit)
+    assert shop.retry(waiting_for(one, purpose=purpose, asked_at=datetime.now(UTC))) == []
+    (asked,) = shop.take()
+    assert (asked.purpose, asked.reason) == (purpose, "circuit_open")
+    wiring.registry().close_circuit(circuit)
+    endpoint.status = 500
+    assert shop.retry(waiting_for(one, attempts=10)) == []
+    assert shop.states["sub_a"][0] == end
+    endpoint.status = 200
+    assert shop.retry(asked) == []
+    assert shop.states == {"sub_a": ("delivered", None)}
+
+
+@pytest.mark.parametrize("purpose", [Purpose.RECOVER, Purpose.REPLAY])
+def test_what_an_operator_asked_for_expires_like_a_new_event(shop: Shop, purpose: Purpose) -> None:
+    shop.subscribe("sub_a")
+    one = begun(at=datetime.now(UTC) - 30 * HOUR)
+    shop.save(one)
+    for hours, heard in ((7, 0), (5, 1)):
+        asked_at = datetime.now(UTC) - hours * HOUR
+        assert shop.retry(waiting_for(one, purpose=purpose, asked_at=asked_at)) == []
+        assert len(shop.receiver.arrivals) == heard
+    assert len(bodies("DeliveryDeadLetterQueue")) == 1
+
+
 def test_an_operator_s_new_attempts_are_not_lost_beside_the_last_retry(shop: Shop) -> None:
     endpoint = shop.subscribe("sub_a")
     endpoint.status = 500
@@ -598,7 +667,10 @@ def test_what_was_claimed_and_not_attempted_is_nobody_s_again(shop: Shop) -> Non
     assert shop.receiver.arrivals == []
 
 
-def test_an_old_delivery_is_not_recovered_while_fan_out_may_be_telling_a_newer_event(shop: Shop) -> None:
+@pytest.mark.parametrize("purpose", [Purpose.RECOVER, Purpose.REPLAY])
+def test_nothing_is_sent_in_an_old_delivery_s_place_while_fan_out_may_be_sending_it(
+    shop: Shop, purpose: Purpose
+) -> None:
     endpoint = shop.subscribe("sub_a")
     first = begun(at=datetime.now(UTC) - HOUR)
     endpoint.status = 503
@@ -608,23 +680,13 @@ def test_an_old_delivery_is_not_recovered_while_fan_out_may_be_telling_a_newer_e
     endpoint.status = 200
     newest = changed(first, datetime.now(UTC), name="Asha")
     shop.save(newest)
-    with hooked(shop.forget, BEFORE_THE_ENTRY, recovers_once(shop, first)):
+    asked = waiting_for(first, purpose=purpose, asked_at=shop.started)
+    with hooked(shop.forget, BEFORE_THE_ENTRY, retries_once(shop, asked)):
         assert shop.fan_out(newest) == []
     (waiting,) = shop.waiting()
-    assert waiting.purpose is Purpose.RECOVER
+    assert waiting.purpose is purpose
     shop.deliver_all()
     assert shop.ids_heard == {"sub_a": [waiting_for(newest).event_id]}
-
-
-def recovers_once(shop: Shop, checkout: Checkout) -> Callable[..., None]:
-    done: list[bool] = []
-
-    def act(**_: Any) -> None:
-        if not done:
-            done.append(True)
-            shop.retry(waiting_for(checkout, purpose=Purpose.RECOVER))
-
-    return act
 
 
 def test_a_newer_event_that_nobody_tells_is_recovered_in_the_place_of_an_older(shop: Shop) -> None:
@@ -707,16 +769,16 @@ def test_a_replay_of_an_abandonment_that_only_its_subscriber_hears_of_ends_with_
 
 def test_what_was_delivered_stays_so_when_a_replay_sends_a_newer_event(shop: Shop) -> None:
     shop.subscribe("sub_a")
-    one = begun()
+    one = begun(at=datetime.now(UTC) - HOUR)
     shop.save(one)
     shop.fan_out(one)
-    newer = bought(one)
+    newer = changed(one, datetime.now(UTC) - MINUTE, name="Asha")
     shop.save(newer)
     shop.retry(waiting_for(one, purpose=Purpose.REPLAY))
     key = ("sub_a", waiting_for(one).delivery_id)
     (record,) = wiring.deliveries().load_all([key])
     assert record.state is State.DELIVERED
-    assert shop.heard == [("sub_a", "checkout.created"), ("sub_a", "checkout.completed")]
+    assert shop.heard == [("sub_a", "checkout.created"), ("sub_a", "checkout.updated")]
 
 
 def test_a_replay_sends_what_was_delivered_and_counts_all_attempts(shop: Shop) -> None:
@@ -765,8 +827,8 @@ def test_a_message_that_waited_before_a_replay_ends_when_its_turn_comes(shop: Sh
 
 def test_a_replay_that_comes_again_after_it_was_made_is_not_made_again(shop: Shop) -> None:
     shop.subscribe("sub_a")
-    first = begun()
-    newest = changed(first, datetime.now(UTC), name="Asha")
+    first = begun(at=datetime.now(UTC) - HOUR)
+    newest = changed(first, datetime.now(UTC) - MINUTE, name="Asha")
     shop.save(first)
     shop.fan_out(first)
     shop.save(newest)

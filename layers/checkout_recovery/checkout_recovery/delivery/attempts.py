@@ -32,7 +32,7 @@ from checkout_recovery.delivery.send import Failure, Outcome, Post, Sender
 from checkout_recovery.delivery.signed import signed_headers
 from checkout_recovery.errors import Unavailable
 from checkout_recovery.observability import logger, measure
-from checkout_recovery.queues import RetryMessage, RetryQueue
+from checkout_recovery.queues import Purpose, RetryMessage, RetryQueue
 from checkout_recovery.secrets import Secret, Secrets, subscription_secret
 from checkout_recovery.subscriptions.circuit import UNTRIED_WAIT, Circuit
 from checkout_recovery.tables.deliveries import Attempt, DeliveryRecord, DeliveryTable, State
@@ -69,6 +69,10 @@ class Due:
     """How many were made before the replay."""
     is_shared: bool = False
     """Whether several messages may ask for it at once."""
+    is_claimed: bool = False
+    """Whether it is claimed here."""
+    purpose: Purpose = Purpose.RETRY
+    """What its message is for; once an attempt has been made of it, the next is a retry."""
     logged: DeliveryRecord | None = None
     """Its entry in the log, as it was read or claimed."""
     has_slot: bool = False
@@ -80,8 +84,8 @@ class Due:
 
     @property
     def is_guarded(self) -> bool:
-        """Whether its entry may only be written as it was read: it is not claimed here."""
-        return self.is_shared and not (self.logged and self.logged.claimed_until)
+        """Whether its entry may only be written as it was read."""
+        return self.is_shared and not self.is_claimed
 
     @property
     def made(self) -> int:
@@ -182,7 +186,8 @@ class Attempts:
         Args:
             dues: each delivery once.
             open_circuits: of their subscriptions.
-            budget_seconds: how long sending may take; what is not sent by then goes to the queue.
+            budget_seconds: how long all until the last is sent may take; what is not sent by then goes to the
+                queue.
 
         Returns:
             What was not concluded.
@@ -190,6 +195,7 @@ class Attempts:
         Raises:
             Unavailable: the log is throttled or down; all of them have to come again.
         """
+        started = self._now()
         bodies, broken = _render(dues)
         able = [due for due in dues if due.delivery.event.id not in broken]
         able, probed, held = self._hold_back(able, open_circuits)
@@ -201,7 +207,8 @@ class Attempts:
         posts = [post for post in posts if post.delivery_id in by_id]
         settled = held + unsigned + late
         unknown = {due.delivery.delivery_id for due in dues if due.delivery.event.id in broken}
-        with closing(self._sender.waves(posts, budget_seconds)) as waves:
+        left = budget_seconds - (self._now() - started).total_seconds()
+        with closing(self._sender.waves(posts, max(0.0, left))) as waves:
             for wave in waves:
                 settled += [self._settle(by_id[outcome.delivery_id], outcome) for outcome in wave.values()]
                 unknown |= self._conclude(settled, open_circuits)
@@ -255,10 +262,10 @@ class Attempts:
         ]
         claimed = self._deliveries.claim(wanted, now, now + CLAIM)
         taken = frozenset(record.delivery_id for _, record in wanted) - claimed.keys()
+        ours = [due for due in dues if due.delivery.delivery_id not in taken]
         return [
-            replace(due, logged=claimed.get(due.delivery.delivery_id, due.logged))
-            for due in dues
-            if due.delivery.delivery_id not in taken
+            replace(due, logged=claimed[due.delivery.delivery_id], is_claimed=True) if due.is_shared else due
+            for due in ours
         ], taken
 
     def _probe(self, dues: Sequence[Due], probed: Mapping[str, Circuit]) -> tuple[list[Due], list[Settled]]:
@@ -435,6 +442,7 @@ def _secret_name(delivery: Delivery) -> str:
 def _message(one: Settled, not_before: datetime) -> RetryMessage:
     delivery = one.due.delivery
     return RetryMessage(
+        purpose=Purpose.RETRY if one.last else one.due.purpose,
         store_id=delivery.checkout.store_id,
         checkout_id=delivery.checkout.checkout_id,
         subscription_id=delivery.subscription.subscription_id,

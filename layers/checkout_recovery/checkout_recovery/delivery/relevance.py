@@ -58,7 +58,7 @@ def relevance(
     if checkout is None or checkout.event is None:
         return Ended(State.SUPPRESSED, NO_CHECKOUT)
     if message.purpose is not Purpose.RETRY:
-        return _newest(message, checkout, subscription)
+        return _in_time(_newest(message, checkout, subscription), message, now)
     return (
         _back_for_a_while(message, checkout, now)
         or _moved_on(message, checkout, subscription)
@@ -115,6 +115,14 @@ def _newest(message: RetryMessage, checkout: Checkout, subscription: Subscriptio
     if is_wanted and not is_told and message.event_type is not EventType.ABANDONED:
         return delivery_of(checkout, message.event, subscription)
     return _held_back(newest)
+
+
+def _in_time(wanted: Delivery | Ended, message: RetryMessage, now: datetime) -> Delivery | Ended:
+    """What an operator wants sent waits no longer than a new event of its type would."""
+    if not isinstance(wanted, Delivery) or message.asked_at is None:
+        return wanted
+    is_late = now >= expires_at(wanted.event, message.asked_at)
+    return Ended(State.EXPIRED, message.reason or TOO_OLD) if is_late else wanted
 
 
 def _is_abandoned_still(message: RetryMessage, checkout: Checkout) -> bool:

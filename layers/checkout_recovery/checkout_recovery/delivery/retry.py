@@ -30,7 +30,7 @@ _EARLY = timedelta(seconds=2)
 _PLANNED_WITHIN = timedelta(minutes=5)
 """So long fan-out may take to get to an event; what has no entry in the log by then was never planned."""
 _BEING_SENT_WITHIN = timedelta(seconds=30)
-"""So long a new event is left to fan-out before an operator's recovery of an older one tells it."""
+"""So long a new event is left to fan-out before it is sent because an operator wants its checkout sent."""
 _UNTIL_RECORDED = timedelta(seconds=5)
 """So long a delivery waits that somebody else may be about to record: who claimed it; or, once, fan-out,
 which queues what it does not attempt before it writes the log."""
@@ -161,7 +161,12 @@ class Retry:
         records = self._records(judged)
         judged = [one for each in judged if (one := _unless_done(each, records, now))]
         judged = self._spare(judged)
-        ended = [(one, one.verdict) for one in judged if isinstance(one.verdict, Ended)]
+        wanted = {one.delivery_id for one in judged if isinstance(one.verdict, Delivery)}
+        ended = [
+            (one, one.verdict)
+            for one in judged
+            if isinstance(one.verdict, Ended) and one.delivery_id not in wanted
+        ]
         left = self._end(ended, registered, records, now)
         dues: dict[str, Due] = {}
         # An operator's first: where a retry asks for the same, it is still theirs and has all its attempts.
@@ -256,7 +261,8 @@ class Retry:
             is_shared=True,
             logged=record,
             has_slot=message.has_slot,
-            asked_at=message.asked_at if is_retry else now,
+            purpose=message.purpose,
+            asked_at=message.asked_at or (None if is_retry else now),
             quiet_until=delivery.quiet_until(store.settings.quiet_hours, now),
         )
 
@@ -288,14 +294,15 @@ class Retry:
         given_up = claimed.keys() - refused
         self._deliveries.record([failed[id_].record(now) for id_ in given_up])
         others = [(each.seen, each.record(now)) for id_, each in endings.items() if id_ not in failed]
-        written = self._deliveries.amend(others, now) | given_up
+        amended = self._deliveries.amend(others, now)
+        written = amended.written | given_up
         count_deliveries(
             Counter(
                 (_contract(endings[id_].one.subscription), endings[id_].verdict.state.value)
                 for id_ in written
             )
         )
-        return Left(refused, frozenset(failed.keys() - claimed.keys()))
+        return Left(refused, amended.unknown | (failed.keys() - claimed.keys()))
 
     def _expires_at(self, store: Subscriptions, now: datetime) -> datetime:
         return now + timedelta(days=store.settings.delivery_retention_days or self._retention_days)
@@ -319,7 +326,7 @@ def _unless_done(one: _Judged, records: Mapping[str, DeliveryRecord], now: datet
         if newest and _is_done(newest, message):
             return None if newest == own else replace(one, verdict=_OVERTAKEN)
         left_to_fan_out = one.verdict.event.time + _BEING_SENT_WITHIN
-        if message.purpose is Purpose.RECOVER and newest is None and own and now < left_to_fan_out:
+        if newest is None and own and now < left_to_fan_out:
             return replace(one, verdict=Later(left_to_fan_out, message.reason))
     return one
 

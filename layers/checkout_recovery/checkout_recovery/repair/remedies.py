@@ -246,6 +246,7 @@ def _again(letter: Letter, now: datetime) -> RetryMessage | None:
         "earlier": message.earlier + message.attempts,
         "not_before": now,
         "has_slot": False,
+        "asked_at": now,
     }
     return message.model_copy(update=changes)
 
@@ -272,4 +273,5 @@ def _of(delivery: Delivery, now: datetime) -> RetryMessage:
         attempts=0,
         reason=Purpose.RECOVER.value,
         not_before=now,
+        asked_at=now,
     )

@@ -86,7 +86,7 @@ class Replay:
             raise NotFound("The subscription has no such delivery")
         _refuse_if_stopped(subscription)
         now = self._now()
-        if self._retry_queue.send([_message(records[0], Purpose.REPLAY, now, now)], now):
+        if self._retry_queue.send([_message(records[0], Purpose.REPLAY, now)], now):
             raise Unavailable("The queue of deliveries does not take it.")
 
     def failed(self, subscription: Subscription, wanted: Wanted) -> Recovered:
@@ -115,7 +115,7 @@ class Replay:
         records = [one for one in page.records if _can_be_recovered(one)]
         gap = timedelta(seconds=1) / wanted.per_second
         messages = [
-            _message(record, Purpose.RECOVER, now, starts_at + at * gap)
+            _message(record, Purpose.RECOVER, starts_at + at * gap)
             for at, record in enumerate(_newest_of_each_checkout(records))
         ]
         refused = self._retry_queue.send(messages, now) if messages else frozenset()
@@ -150,7 +150,7 @@ def _newest_of_each_checkout(records: Sequence[DeliveryRecord]) -> list[Delivery
     return list(newest.values())
 
 
-def _message(record: DeliveryRecord, purpose: Purpose, now: datetime, not_before: datetime) -> RetryMessage:
+def _message(record: DeliveryRecord, purpose: Purpose, not_before: datetime) -> RetryMessage:
     return RetryMessage(
         purpose=purpose,
         store_id=record.store_id,
@@ -164,7 +164,7 @@ def _message(record: DeliveryRecord, purpose: Purpose, now: datetime, not_before
         attempts=0,
         reason=purpose.value,
         not_before=not_before,
-        asked_at=now,
+        asked_at=not_before,
     )
 
 

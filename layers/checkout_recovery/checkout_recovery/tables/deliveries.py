@@ -129,6 +129,15 @@ class LogRead:
     """Which of the checkouts that were asked for are bought by now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """The ids of deliveries by what became of their change; of the others somebody else has written since."""
+
+    written: frozenset[str]
+    unknown: frozenset[str]
+    """DynamoDB was throttled or down."""
+
+
 class DeliveryTable:
     """Reads and writes the delivery log in batches."""
 
@@ -299,7 +308,7 @@ class DeliveryTable:
 
     def amend(
         self, changes: Collection[tuple[DeliveryRecord | None, DeliveryRecord]], now: datetime
-    ) -> frozenset[str]:
+    ) -> Amended:
         """Writes what became of deliveries that nobody else has written of since, and that nobody claims.
 
         Args:
@@ -307,14 +316,20 @@ class DeliveryTable:
             now: UTC; a claim that ended before it is over.
 
         Returns:
-            The ids of those that are written.
-
-        Raises:
-            Unavailable: DynamoDB is throttled or down; some may be written.
+            What was written. Where a table is throttled, one delivery must not keep the others waiting.
         """
-        written = of_each(lambda change: self._put_unless_changed(*change, now), changes)
-        return frozenset(
-            record.delivery_id for (_, record), done in zip(changes, written, strict=True) if done
+
+        def amend(change: tuple[DeliveryRecord | None, DeliveryRecord]) -> bool | None:
+            try:
+                return self._put_unless_changed(*change, now)
+            except Unavailable:
+                logger.warning("delivery not recorded", extra={"delivery_id": change[1].delivery_id})
+                return None
+
+        done = dict(zip((record.delivery_id for _, record in changes), of_each(amend, changes), strict=True))
+        return Amended(
+            frozenset(id_ for id_, is_written in done.items() if is_written),
+            frozenset(id_ for id_, is_written in done.items() if is_written is None),
         )
 
     def _put_unless_changed(self, seen: DeliveryRecord | None, record: DeliveryRecord, now: datetime) -> bool:
