@@ -8,7 +8,7 @@ authentic is kept only while an operator captures a few, to see how a provider s
 import random
 import secrets as randomness
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TypeVar
@@ -297,8 +297,8 @@ def _dated(notice: Notice, received_at: datetime) -> Notice:
     def dated(told: _Told) -> _Told:
         return told if told.event_time else told.model_copy(update={"event_time": received_at})
 
-    return replace(
-        notice, snapshots=tuple(map(dated, notice.snapshots)), orders=tuple(map(dated, notice.orders))
+    return notice._replace(
+        snapshots=tuple(map(dated, notice.snapshots)), orders=tuple(map(dated, notice.orders))
     )
 
 

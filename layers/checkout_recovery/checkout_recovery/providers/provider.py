@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
-from typing import Protocol
+from hashlib import sha256
+from typing import NamedTuple, Protocol
 
 from checkout_recovery.checkout.order import Order
 from checkout_recovery.checkout.snapshot import Details, Snapshot
@@ -25,7 +25,7 @@ class Request:
 
     def digest(self) -> str:
         """Tells bodies apart: 12 hex digits."""
-        return blake2b(self.body, digest_size=6).hexdigest()
+        return sha256(self.body).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,7 @@ class Credentials:
     recipe: Recipe = Recipe.BASE64_BODY
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """What a provider's request says."""
 
     shops: frozenset[str]
