@@ -222,16 +222,11 @@ def _tell(
     if pending:
         more = "+" if any(run.more_pending for run in runs) else ""
         screen.say(f"{pending}{more} are still pending: {_BY_THEMSELVES}")
-    for name in stopped:
+    for name in (*stopped, *(run.subscription_id for run in runs if run.stopped)):
         screen.say(
             f"{name} is stopped and was left out: `recovery subscriptions resume {store} {name}` first."
         )
     for run in runs:
-        if run.stopped:
-            screen.say(
-                f"{run.subscription_id} is stopped: "
-                f"`recovery subscriptions resume {store} {run.subscription_id}` first."
-            )
         if run.left_alone:
             screen.say(f"The receiver of {run.subscription_id} is left alone: {_UNTIL_PROBED}")
         if not (run.finished or run.refused):

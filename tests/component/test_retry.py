@@ -689,13 +689,19 @@ def test_nothing_is_sent_in_an_old_delivery_s_place_while_fan_out_may_be_sending
     assert shop.ids_heard == {"sub_a": [waiting_for(newest).event_id]}
 
 
-def test_a_newer_event_that_nobody_tells_is_recovered_in_the_place_of_an_older(shop: Shop) -> None:
-    shop.subscribe("sub_a")
+def told_and_changed(shop: Shop) -> tuple[Checkout, Checkout]:
+    """A checkout whose first event was sent an hour ago, and as it stands, which nobody has told."""
     first = begun(at=datetime.now(UTC) - HOUR)
     newest = changed(first, datetime.now(UTC) - MINUTE, name="Asha")
     shop.save(first)
     shop.fan_out(first)
     shop.save(newest)
+    return first, newest
+
+
+def test_a_newer_event_that_nobody_tells_is_recovered_in_the_place_of_an_older(shop: Shop) -> None:
+    shop.subscribe("sub_a")
+    first, newest = told_and_changed(shop)
     assert shop.retry(waiting_for(first, purpose=Purpose.RECOVER)) == []
     assert shop.ids_heard["sub_a"][1:] == [waiting_for(newest).event_id]
 
@@ -827,11 +833,7 @@ def test_a_message_that_waited_before_a_replay_ends_when_its_turn_comes(shop: Sh
 
 def test_a_replay_that_comes_again_after_it_was_made_is_not_made_again(shop: Shop) -> None:
     shop.subscribe("sub_a")
-    first = begun(at=datetime.now(UTC) - HOUR)
-    newest = changed(first, datetime.now(UTC) - MINUTE, name="Asha")
-    shop.save(first)
-    shop.fan_out(first)
-    shop.save(newest)
+    first, newest = told_and_changed(shop)
     for _ in range(3):
         shop.retry(waiting_for(first, purpose=Purpose.REPLAY, asked_at=shop.started))
     assert shop.ids_heard["sub_a"][1:] == [waiting_for(newest).event_id]

@@ -294,17 +294,9 @@ class DeliveryTable:
             The claimed entries by delivery id. The others have changed since, are somebody else's, or could
             not be written: they are to be looked at again.
         """
-
-        def claim(change: tuple[DeliveryRecord | None, DeliveryRecord]) -> DeliveryRecord | None:
-            seen, record = change
-            claimed = replace(record, claimed_until=until)
-            try:
-                return claimed if self._put_unless_changed(seen, claimed, now) else None
-            except Unavailable:
-                logger.warning("delivery not claimed", extra={"delivery_id": record.delivery_id})
-                return None
-
-        return {each.delivery_id: each for each in of_each(claim, wanted) if each}
+        claims = [(seen, replace(record, claimed_until=until)) for seen, record in wanted]
+        written = self.amend(claims, now).written
+        return {claim.delivery_id: claim for _, claim in claims if claim.delivery_id in written}
 
     def amend(
         self, changes: Collection[tuple[DeliveryRecord | None, DeliveryRecord]], now: datetime
